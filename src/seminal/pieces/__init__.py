@@ -1,0 +1,1 @@
+"""Pieces that no paper claims: random numbers that belong to rows, image changes, measurements. Pure functions."""

@@ -1,0 +1,1 @@
+"""A report is data; the terminal, the page and JSON are views of it."""

@@ -49,7 +49,9 @@ class Fact:
     def holds(self, got: Any) -> bool:
         """Whether the measured value agrees with the printed one, number by number for lists and tuples."""
         if isinstance(self.expect, tuple | list):
-            return len(got) == len(self.expect) and all(replace(self, expect=e).holds(g) for e, g in zip(self.expect, got))
+            return len(got) == len(self.expect) and all(
+                replace(self, expect=e).holds(g) for e, g in zip(self.expect, got)
+            )
         if isinstance(self.expect, str | bool):
             return bool(got == self.expect)
         below, above = self.within if isinstance(self.within, tuple) else (self.within, self.within)

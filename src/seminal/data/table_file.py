@@ -1,0 +1,338 @@
+"""One table on disk as columns: CSV, TSV and Parquet, with the line on which each row stands.
+
+Cells of a text file stay text here; what they mean is learned later from the training rows only (`table_columns`).
+A plain file goes through Arrow's fast reader. A file with quotation marks or broken rows goes through Python's own
+`csv`, which knows on which line of the editor each record begins; both give the same columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seminal.core import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Columns = Mapping[str, pa.ChunkedArray]
+
+ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
+DELIMITERS = (",", ";", "\t", "|")
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "NULL", "null", "?", "#N/A", "#NA", "<NA>", "NaT")
+CHUNK = 20_000  # rows that are held as Python strings at a time
+SNIFFED = 100  # lines from which the delimiter is guessed
+HEAD = 1 << 20  # characters in which the header and these lines are looked for
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length, and where each row stands: ``lines`` (rows,) counts from 1, as an editor does; in a Parquet
+    file, which has no lines, it counts the rows."""
+
+    file: str  # as it is shown to the user, without its folder
+    columns: Columns
+    lines: np.ndarray
+    broken: tuple[int, ...] = ()  # lines that were left out because their number of fields is wrong
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def kept(self, keep: np.ndarray) -> Table:
+        """The rows where ``keep`` (rows,) is true."""
+        if keep.all():
+            return self
+        import pyarrow as pa
+
+        mask = pa.array(keep)
+        columns = {name: column.filter(mask) for name, column in self.columns.items()}
+        return replace(self, columns=columns, lines=self.lines[keep])
+
+    def place(self, row: int) -> str:
+        """What the user calls a row: "houses.csv:17"."""
+        return f"{self.file}:{self.lines[row]}"
+
+    def cell(self, name: str, row: int) -> str:
+        """What stands in a cell, to quote it in a message."""
+        return str(self.columns[name][row].as_py())
+
+
+def read(path: Path, on_bad_row: str = "refuse") -> Table:
+    """The table in a ``.csv``, ``.tsv``, ``.txt`` or ``.parquet`` file, also with ``.gz`` behind it.
+
+    Args:
+        path: the file. The delimiter of a text file is found by looking: a comma, a semicolon, a tab or a bar.
+        on_bad_row: "refuse" a row with a wrong number of fields, or "skip" it.
+
+    Raises:
+        UserError: the file cannot be read as a table; the message names the line where there is one.
+    """
+    data = _bytes(path)
+    if _ending(path) == ".parquet":
+        return _checked(_parquet(data, path.name))
+    return _checked(_text(_decoded(data, path.name), path.name, on_bad_row))
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """ "; the nearest is `x`" where one of ``names`` looks like ``name``, else nothing."""
+    lower = {other.lower(): other for other in names}
+    found = get_close_matches(name.lower(), list(lower), n=1)
+    return f"; the nearest is `{lower[found[0]]}`" if found else ""
+
+
+def _ending(path: Path) -> str:
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.exists():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(
+            f"there is no file `{path}`{nearest(path.name, beside)}. Write the path of a table that is there."
+        )
+    if _ending(path) in (".xlsx", ".xls", ".ods"):
+        raise UserError(f"{path.name} is a workbook, which is not read here. Save its sheet as CSV and give that file.")
+    if _ending(path) not in ENDINGS:
+        raise UserError(
+            f"{path.name} has no ending that a table has. Rename it so that it ends in {', '.join(ENDINGS)}."
+        )
+    try:
+        data = path.read_bytes()
+        if path.name.lower().endswith(".gz"):
+            data = gzip.decompress(data)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{path.name} cannot be unpacked: {error}. Give a whole .gz file, or the table itself."
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+    if not data or data.isspace():
+        raise UserError(f"{path.name} is empty. Give a table with a line of column names and at least two rows.")
+    return data
+
+
+def _decoded(data: bytes, file: str) -> str:
+    """The text with one kind of line end. A byte order mark, as Excel writes it, says which Unicode it is."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    else:
+        encoding = "utf-8-sig"
+        if b"\0" in data:
+            raise UserError(f"{file} is not text, though its name says so. Give a CSV, TSV or Parquet file.")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{file} is not UTF-8 text (line {line} has the byte {data[error.start]:#04x}). Save it again as "
+            f"`CSV UTF-8`, or convert it: `iconv -f WINDOWS-1252 -t UTF-8 {file} > new.csv` (GB18030 for Chinese)."
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _parquet(data: bytes, file: str) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        read = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file} is not a whole Parquet file. Write it again, or give the table as CSV.") from error
+    names = [name.strip() for name in read.column_names]
+    _refuse_twins(names, file, "")
+    columns = {}
+    for name, column in zip(names, read.columns):
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        columns[name] = _clean(column) if _is_text(column) else column
+    return Table(file, columns, np.arange(1, read.num_rows + 1))
+
+
+def _text(text: str, file: str, on_bad_row: str) -> Table:
+    if not text or text.isspace():
+        raise UserError(f"{file} is empty. Give a table with a line of column names and at least two rows.")
+    delimiter = _sniffed(text[:HEAD])
+    header, line = _header(text[:HEAD], delimiter)
+    like_data = len(header) > 1 and 2 * sum(_is_number(name) for name in header) > len(header)
+    if like_data and all(_is_number(name) for name in header):
+        raise UserError(f"{file} has no column names: line {line} holds numbers only. Write a line of names above it.")
+    names = [name or f"(column {place})" for place, name in enumerate(header, start=1)]
+    _refuse_twins(names, file, " Its first line looks like data: write the names above it." if like_data else "")
+    plain = _by_arrow(text, delimiter, names, line)
+    if plain is not None:
+        return Table(file, *plain)
+    records = _by_csv(text, delimiter, len(names), quoting=True)
+    if records.broken:  # a stray quotation mark swallows lines; then the marks are better read as letters
+        unquoted = _by_csv(text, delimiter, len(names), quoting=False)
+        records = unquoted if len(unquoted.broken) < len(records.broken) else records
+    if records.broken and on_bad_row == "refuse":
+        raise UserError(_broken_row(records.broken, file, len(names)))
+    columns = {name: _clean(column) for name, column in zip(names, records.columns)}
+    return Table(file, columns, np.array(records.lines, dtype=np.int64), tuple(row.line for row in records.broken))
+
+
+def _header(text: str, delimiter: str) -> tuple[list[str], int]:
+    """The names, stripped, and the last line of the record in which they stand."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return next([name.strip() for name in record] for record in reader if not _blank(record)), reader.line_num
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _sniffed(text: str) -> str:
+    """The delimiter that cuts most of the first lines into as many fields as the header; of equal ones, into the most."""
+    lines = list(islice((line for line in io.StringIO(text, newline="") if line.strip()), SNIFFED))
+
+    def fit(delimiter: str) -> tuple[float, int]:
+        widths = [len(record) for record in csv.reader(lines, delimiter=delimiter) if record]
+        return (sum(width == widths[0] for width in widths) / len(widths) if widths[0] > 1 else 0.0, widths[0])
+
+    return max(DELIMITERS, key=fit)
+
+
+def _blank(record: list[str]) -> bool:
+    return not record or (len(record) == 1 and not record[0].strip())
+
+
+def _by_arrow(text: str, delimiter: str, names: list[str], header: int) -> tuple[Columns, np.ndarray] | None:
+    """Columns and lines of a plain text: without quotation marks, and each line a row of as many fields as the header,
+    which ends on line ``header``. None for any other text."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    if '"' in text or len(names) == 1:
+        return None
+    data = text.encode()
+    raw = np.frombuffer(data, dtype=np.uint8)
+    ends = np.flatnonzero(raw == ord("\n"))
+    ends = ends if len(ends) and ends[-1] == len(raw) - 1 else np.append(ends, len(raw))
+    starts = np.append(0, ends[:-1] + 1)
+    fields = np.diff(np.searchsorted(np.flatnonzero(raw == ord(delimiter)), np.append(starts, len(raw)))) + 1
+    filled = ends > starts
+    if (fields[filled] != len(names)).any():
+        return None
+    places = [str(place) for place in range(len(names))]  # names may be anything, places are safe
+    read = arrow.read_csv(
+        io.BytesIO(data),
+        read_options=arrow.ReadOptions(
+            column_names=places, skip_rows=header, block_size=max(1 << 20, 4 * int((ends - starts).max()))
+        ),
+        parse_options=arrow.ParseOptions(delimiter=delimiter, quote_char=False),
+        convert_options=arrow.ConvertOptions(column_types={place: pa.string() for place in places}),
+    )
+    return {name: _clean(column) for name, column in zip(names, read.columns)}, np.flatnonzero(filled)[1:] + 1
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """A record with a wrong number of fields, and the lines from which and to which it runs."""
+
+    line: int
+    last: int
+    fields: int
+
+
+@dataclass(frozen=True)
+class _Records:
+    columns: list[pa.ChunkedArray]
+    lines: list[int]
+    broken: list[_Broken]
+
+
+def _by_csv(text: str, delimiter: str, width: int, *, quoting: bool) -> _Records:
+    import pyarrow as pa
+
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
+    )
+    parts: list[list[pa.Array]] = [[] for _ in range(width)]
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    broken: list[_Broken] = []
+
+    def flush() -> None:
+        for part, column in zip(parts, zip(*rows)):
+            part.append(pa.array(column, pa.string()))
+        rows.clear()
+
+    begins, header = 1, True
+    try:
+        for record in reader:
+            if _blank(record) or header:
+                header = header and _blank(record)
+            elif len(record) != width:
+                broken.append(_Broken(begins, reader.line_num, len(record)))
+            else:
+                rows.append(record)
+                lines.append(begins)
+            if len(rows) == CHUNK:
+                flush()
+            begins = reader.line_num + 1
+    except csv.Error:  # a field beyond csv's limit of 128 KiB: a quotation mark was never closed
+        broken.append(_Broken(begins, reader.line_num, 1))
+    flush()
+    return _Records([pa.chunked_array(part, pa.string()) for part in parts], lines, broken)
+
+
+def _broken_row(broken: list[_Broken], file: str, width: int) -> str:
+    first = broken[0]
+    if first.last > first.line:
+        what = f"a quotation mark that is opened on line {first.line} of {file} runs on to line {first.last}"
+        return f"{what}. Close it (write a quotation mark inside a cell twice), or leave such rows out: `--on-bad-row skip`."
+    fields = "1 field" if first.fields == 1 else f"{first.fields} fields"
+    others = f" So do {len(broken) - 1} more rows." if len(broken) > 1 else ""
+    return (
+        f"{file} line {first.line} has {fields}, and {width} were expected from the header.{others} "
+        "Correct it, or leave such rows out: `--on-bad-row skip`."
+    )
+
+
+def _refuse_twins(names: list[str], file: str, hint: str) -> None:
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise UserError(f"{file} has more than one column called {listed(twins)}. Give each its own name.{hint}")
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """ "`a`, `b` and 3 more"."""
+    shown = [f"`{name}`" for name in names]
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def _is_text(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+
+
+def _clean(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text without the spaces around it, and null where it says that a value is missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text = pc.utf8_trim_whitespace(column)
+    missing = pc.is_in(text, value_set=pa.array(MISSING, text.type))
+    return pc.if_else(missing, pa.scalar(None, text.type), text)
+
+
+def _checked(table: Table) -> Table:
+    if not len(table):
+        out = f" ({len(table.broken)} broken rows were left out)" if table.broken else ""
+        raise UserError(f"{table.file} has column names but no rows{out}. Give a table with at least two rows.")
+    return table

@@ -1,0 +1,69 @@
+"""Tensors as PNG files in memory, for the report."""
+
+from __future__ import annotations
+
+import io
+
+import torch
+from torch import Tensor
+
+
+def png(image: Tensor, *, least: int = 96, most: int = 256) -> bytes:
+    """A picture (channels, height, width), uint8, as the bytes of a PNG.
+
+    One channel is grey, three are red, green and blue, a fourth is opacity; of any other number the mean is shown. A
+    picture whose longer side is under ``least`` pixels is enlarged by a whole factor with nearest neighbour, so that its
+    pixels stay what they are; one over ``most`` is reduced.
+
+    Raises ValueError for another type or shape.
+    """
+    from PIL import Image
+
+    if image.dtype != torch.uint8 or image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"a picture is uint8 (channels, height, width), not {image.dtype} {tuple(image.shape)}")
+    image = image.detach().cpu()
+    if image.shape[0] not in (1, 3, 4):
+        image = image.float().mean(0, keepdim=True).round().byte()
+    pixels = image.permute(1, 2, 0).contiguous().numpy()
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    longer = max(picture.size)
+    if longer < least:
+        factor = -(-least // longer)
+        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    elif longer > most:
+        size = tuple(max(1, round(side * most / longer)) for side in picture.size)
+        picture = picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def filter_grid(weight: Tensor, *, columns: int = 16, most: int = 256, cell: int = 40) -> bytes:
+    """The filters of a first convolution (filters, channels, height, width), side by side, as the bytes of a PNG.
+
+    Each filter is divided by its own largest magnitude: a weight of zero is middle grey, the largest is black or white.
+    Three channels are shown in colour, any other number as the mean over channels. At most ``most`` filters are shown,
+    ``columns`` to a row, each about ``cell`` pixels wide, with a transparent line between them.
+
+    Raises ValueError for another shape.
+    """
+    if weight.ndim != 4 or 0 in weight.shape:
+        raise ValueError(f"filters have the shape (filters, channels, height, width), not {tuple(weight.shape)}")
+    filters = torch.nan_to_num(weight.detach()[:most].float().cpu(), nan=0.0, posinf=0.0, neginf=0.0)
+    if filters.shape[1] != 3:
+        filters = filters.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    largest = filters.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+    shades = ((filters / largest + 1) * 127.5).round().byte()
+
+    factor = max(1, cell // max(shades.shape[2:]))
+    shades = shades.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    count, _, height, width = shades.shape
+    columns = min(columns, count)
+    lines = -(-count // columns)
+    gap = 2
+    grid = torch.zeros(4, lines * (height + gap) - gap, columns * (width + gap) - gap, dtype=torch.uint8)
+    for i, shade in enumerate(shades):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        grid[:3, top : top + height, left : left + width] = shade
+        grid[3, top : top + height, left : left + width] = 255
+    return png(grid, least=1, most=max(grid.shape))

@@ -1,0 +1,113 @@
+"""One class per row: cross-entropy on logits, accuracy, the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seminal.core import Batch, DataSpec, Goal, Sums, Turn, UserError
+
+LOSSES = ("cross_entropy", "binary_cross_entropy")
+
+
+@dataclass(frozen=True)
+class Classification:
+    """``batch["input"]`` → logits (batch, classes); ``batch["target"]`` (batch,) int64.
+
+    A model with a single output for two classes is read as the log-odds of the second class, which is the same as the
+    logits (0, output). A mixed batch (mixup, cutmix) brings ``other_target`` (batch,) and ``share`` (batch,), the weight
+    of ``target``.
+    """
+
+    classes: int = 0
+    loss: str = "cross_entropy"
+    label_smoothing: float = 0.0  # ε: the target is (1 − ε) · one-hot + ε / classes
+    balance: bool = False  # weigh each class by the inverse of its frequency in training
+    class_weights: tuple[float, ...] = ()
+
+    @property
+    def goal(self) -> Goal:
+        return Goal("top1", higher=True)
+
+    def fitted(self, spec: DataSpec) -> Self:
+        if not spec.classes:
+            raise UserError(
+                f"{spec.name} has numbers as targets, and this recipe separates classes. "
+                "Use a model for regression (linear, mlp), or `--task classification`."
+            )
+        if self.loss not in LOSSES:
+            raise UserError(f"there is no loss `{self.loss}` for classes. Write --loss {' or --loss '.join(LOSSES)}.")
+        weights = self.class_weights
+        if self.balance:
+            total = sum(spec.class_counts)
+            weights = tuple(total / (len(spec.classes) * count) for count in spec.class_counts)
+        return replace(self, classes=len(spec.classes), class_weights=weights)
+
+    def players(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+        return {"model": list(model.parameters())}
+
+    def turns(self, model: nn.Module, batch: Batch) -> Iterator[Turn]:
+        loss, weight = self.losses(self.logits(model, batch), batch)
+        yield Turn("model", loss.sum(), weight.sum())
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """(batch, classes) in fp32."""
+        logits = model(batch["input"]).float()
+        return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
+
+    def losses(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Per row: the weighted loss, and the weight it counts with. Both (batch,)."""
+        loss, weight = self._against(logits, batch["target"])
+        if "share" in batch:
+            other, other_weight = self._against(logits, batch["other_target"])
+            share = batch["share"]
+            return share * loss + (1 - share) * other, share * weight + (1 - share) * other_weight
+        return loss, weight
+
+    def _against(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        weights = logits.new_tensor(self.class_weights) if self.class_weights else None
+        weight = torch.ones_like(logits[:, 0]) if weights is None else weights[target]
+        if self.loss == "cross_entropy":
+            smoothing = self.label_smoothing
+            return F.cross_entropy(logits, target, weights, reduction="none", label_smoothing=smoothing), weight
+        wanted = F.one_hot(target, logits.shape[1]).to(logits.dtype)
+        wanted = wanted * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[1]
+        return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(1) * weight, weight
+
+    def score(self, model: nn.Module, batch: Batch) -> Sums:
+        return self.score_logits(self.logits(model, batch), batch["target"])
+
+    def score_logits(self, logits: Tensor, target: Tensor) -> Sums:
+        """The sums behind all metrics. The loss scored is the plain one of the paper, without label smoothing."""
+        plain = replace(self, label_smoothing=0.0, class_weights=())
+        loss, weight = plain._against(logits, target)
+        top5 = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        hits = top5 == target[:, None]
+        confusion = torch.bincount(target * self.classes + top5[:, 0], minlength=self.classes**2)
+        return {
+            "rows": weight.sum().double(),
+            "loss": loss.sum().double(),
+            "top1": hits[:, 0].sum().double(),
+            "top5": hits.sum().double(),
+            "confusion": confusion.view(self.classes, self.classes).double(),  # rows: true class; columns: predicted
+        }
+
+    def summary(self, sums: Sums) -> dict[str, float]:
+        """Means over rows. ``recall`` is the mean over classes of the share found (classes that occur)."""
+        rows, confusion = sums["rows"], sums["confusion"]
+        of_class = confusion.sum(1)
+        recalls = confusion.diagonal()[of_class > 0] / of_class[of_class > 0]
+        metrics = {"loss": sums["loss"] / rows, "top1": sums["top1"] / rows, "recall": recalls.mean()}
+        if self.classes > 5:
+            metrics["top5"] = sums["top5"] / rows
+        return {name: float(value) for name, value in metrics.items()}
+
+    def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """``probability`` (batch, classes)."""
+        logits = self.logits(model, batch)
+        return {"probability": logits.sigmoid() if self.loss == "binary_cross_entropy" else logits.softmax(1)}

@@ -1,0 +1,170 @@
+"""The training loop, as a generator: it takes one step, tells about it, and waits.
+
+Logging, evaluation, checkpoints and early stopping are the caller's plain ``for``, ``if`` and ``break``::
+
+    for step in train(model, source, recipe):
+        print(step.number, step.loss["model"], step.lr)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from seminal.core import Batch, Order, Precision, Recipe, Source, Step, Turn
+from seminal.train import distributed
+from seminal.train.nonfinite import NonFiniteError, explain
+from seminal.train.precision import arithmetic, in_layout, laid_out
+from seminal.train.state import State
+
+
+def train(model: nn.Module, source: Source, recipe: Recipe, state: State | None = None) -> Iterator[Step]:
+    """Train ``model`` in place and yield after every step, until the recipe's last.
+
+    With a ``state`` that was saved between two steps, training goes on from there and gives the same weights to the bit.
+    Raises `NonFiniteError` before a step whose loss or gradient is not finite; the weights are then the last good ones.
+    """
+    precision = recipe.precision or Precision()
+    laid_out(model, precision)
+    state = state or State.fresh(model, recipe)
+    players = recipe.task.players(model)
+    compiled: nn.Module = torch.compile(model) if precision.compile else model  # type: ignore[assignment]
+    view = distributed.parallel(compiled, len(players))
+    device = next(model.parameters()).device
+    steps = total_steps(source, recipe)
+    order = Order("train", recipe.batch, recipe.seed, shuffle=True, augment=recipe.augment, scaling=recipe.scaling)
+    order = replace(order, rank=distributed.rank(), world=distributed.world())
+    while state.step < steps:
+        if state.position >= source.steps(replace(order, epoch=state.epoch)):
+            state.epoch, state.position = state.epoch + 1, 0
+        order = replace(order, epoch=state.epoch, start=state.position)
+        epoch_steps = min(source.steps(order), state.position + steps - state.step)
+        for batch in source.batches(order):
+            lr = recipe.lr * recipe.schedule(state.step, steps, tuple(state.scores))
+            with _own_randomness(recipe.seed, state.step, device):
+                turns = _move(view, state, recipe, in_layout(batch, device, precision), lr)
+            state.step, state.position = state.step + 1, state.position + 1
+            yield Step(
+                number=state.step,
+                steps=steps,
+                epoch=state.epoch,
+                position=state.position,
+                epoch_steps=epoch_steps,
+                loss={player: loss for player, (loss, _) in turns.items()},
+                lr=lr,
+                grad_norm={player: norm for player, (_, norm) in turns.items()},
+                rows=len(batch["index"]) * distributed.world(),
+            )
+            if state.step >= steps:
+                return
+
+
+def total_steps(source: Source, recipe: Recipe) -> int:
+    """Steps of the whole run."""
+    if recipe.steps is not None:
+        return recipe.steps
+    order = Order("train", recipe.batch, recipe.seed, shuffle=True)
+    return sum(source.steps(replace(order, epoch=epoch)) for epoch in range(recipe.epochs))
+
+
+def _move(model: nn.Module, state: State, recipe: Recipe, batch: Batch, lr: float) -> dict[str, tuple[float, float]]:
+    """One step of every player on one batch: (mean loss, gradient norm) each. ``model`` computes; ``state`` is moved."""
+    model.train()
+    before = [b.clone() for b in state.model.buffers()]
+    precision = recipe.precision or Precision()
+    parts = _micro_batches(batch, recipe.accumulate)
+    lanes = [recipe.task.turns(model, part) for part in parts]
+    told: dict[str, tuple[float, float]] = {}
+    for player, optimiser in state.optimisers.items():
+        state.model.zero_grad(set_to_none=True)  # also what another player's loss has left behind
+        turns = []
+        for lane in lanes:
+            last = lane is lanes[-1]
+            with arithmetic(precision, batch["index"].device):
+                turn = next(lane)
+            with contextlib.nullcontext() if last else _without_exchange(model):
+                turn.loss.backward()
+            turns.append(Turn(turn.player, turn.loss.detach(), turn.weight.detach()))
+        loss, norm = _step(optimiser, turns, lr, recipe.clip)
+        if not (loss < float("inf") and norm < float("inf")):  # false for NaN too
+            for buffer, value in zip(state.model.buffers(), before):
+                buffer.copy_(value)
+            cause, rows = _explain(state.model, recipe, parts, precision)
+            for buffer, value in zip(state.model.buffers(), before):
+                buffer.copy_(value)
+            raise NonFiniteError(state.step + 1, f"the {player}'s loss is {loss}, its gradient {norm}: {cause}", rows)
+        told[player] = (loss, norm)
+    if state.ema:
+        _follow(state.ema, state.model.state_dict(), min(recipe.ema, (1 + state.step) / (10 + state.step)))
+    return told
+
+
+def _step(optimiser: Optimizer, turns: list[Turn], lr: float, clip: float | None) -> tuple[float, float]:
+    """Divide the summed gradients once by the total weight, clip, step; no step where they are not finite."""
+    loss = torch.stack([turn.loss for turn in turns]).sum().double()
+    weight = torch.stack([turn.weight for turn in turns]).sum().double()
+    loss, weight = distributed.added(loss, weight)
+    gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+    # Over several ranks the gradients were averaged, not summed.
+    share = distributed.world() / float(weight)
+    norm = float(get_total_norm(gradients)) * share
+    mean = float(loss / weight)
+    if not (mean < float("inf") and norm < float("inf")):
+        return mean, norm
+    if clip is not None and norm > clip:
+        share *= clip / norm
+    torch._foreach_mul_(gradients, share)
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    optimiser.step()
+    return mean, norm
+
+
+def _micro_batches(batch: Batch, parts: int) -> list[Batch]:
+    rows = len(batch["index"])
+    if parts == 1 or rows < parts:
+        return [batch]
+    chunks = {name: values.chunk(parts) for name, values in batch.items()}
+    return [{name: chunk[i] for name, chunk in chunks.items()} for i in range(len(chunks["index"]))]
+
+
+@contextlib.contextmanager
+def _own_randomness(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Dropout and its like draw from a stream that belongs to this step, and the caller's stream is left untouched."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed((seed * 1_000_003 + step) * 1_009 + distributed.rank())
+        yield
+
+
+@contextlib.contextmanager
+def _without_exchange(model: nn.Module) -> Iterator[None]:
+    """Gradients of all micro-batches but the last stay on this rank."""
+    with contextlib.ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, nn.parallel.DistributedDataParallel):
+                stack.enter_context(module.no_sync())
+        yield
+
+
+def _follow(ema: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
+    """The moving average takes a small step towards the weights; counters are copied."""
+    floats = [name for name, value in ema.items() if value.is_floating_point()]
+    torch._foreach_lerp_([ema[n] for n in floats], [weights[n].detach() for n in floats], 1 - decay)
+    for name in ema.keys() - set(floats):
+        ema[name].copy_(weights[name])
+
+
+def _explain(model: nn.Module, recipe: Recipe, parts: list[Batch], precision: Precision) -> tuple[str, list[int]]:
+    for part in parts:
+        with arithmetic(precision, part["index"].device):
+            cause, rows = explain(model, recipe.task, part)
+        if not cause.startswith("computed once more"):
+            break
+    return cause, rows

@@ -1,0 +1,47 @@
+"""torch's optimisers, one per player, from a recipe's `Optim`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from seminal.core import Optim, UserError
+
+NAMES = ("sgd", "adagrad", "rmsprop", "adam", "adamw")
+
+
+def optimisers(players: Mapping[str, list[nn.Parameter]], optim: Optim) -> dict[str, Optimizer]:
+    """An optimiser for each player's parameters. The learning rate is set by the loop before every step."""
+    return {player: _optimiser(_groups(parameters, optim), optim) for player, parameters in players.items()}
+
+
+def _groups(parameters: list[nn.Parameter], optim: Optim) -> list[dict[str, object]]:
+    """One group, or two where biases and normalisations are spared the decay: these are the tensors of one dimension."""
+    parameters = [p for p in parameters if p.requires_grad]
+    if optim.decay_all or not optim.weight_decay:
+        return [{"params": parameters, "weight_decay": optim.weight_decay}]
+    decayed = [p for p in parameters if p.dim() > 1]
+    spared = [p for p in parameters if p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": optim.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _optimiser(groups: list[dict[str, object]], optim: Optim) -> Optimizer:
+    # `fused` computes the same update in one pass over memory; CPU and CUDA have it, other devices may not.
+    fused = {p.device.type for group in groups for p in group["params"]} <= {"cpu", "cuda"}  # type: ignore[attr-defined]
+    lr = torch.inf  # a step taken before the loop has set the rate must not pass unnoticed
+    if optim.name == "sgd":
+        momentum, nesterov = optim.momentum, optim.nesterov
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused)
+    if optim.name == "adam":
+        return torch.optim.Adam(groups, lr=lr, betas=optim.betas, eps=optim.eps, fused=fused)
+    if optim.name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, betas=optim.betas, eps=optim.eps, fused=fused)
+    if optim.name == "adagrad":
+        return torch.optim.Adagrad(groups, lr=lr, eps=optim.eps)
+    if optim.name == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=lr, alpha=optim.betas[1], eps=optim.eps, momentum=optim.momentum)
+    raise UserError(f"there is no optimiser `{optim.name}`. Write one of: {', '.join(NAMES)}.")

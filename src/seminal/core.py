@@ -123,6 +123,8 @@ class DataSpec:
     target_names: tuple[str, ...] = ()  # for regression: one per output
     target_mean: tuple[float, ...] = ()  # training statistics the targets were standardised with; empty: as they are
     target_std: tuple[float, ...] = ()
+    colour_values: tuple[float, ...] = ()  # pictures: variances along the principal colours of the training split …
+    colour_vectors: tuple[tuple[float, ...], ...] = ()  # … and these colours, one per column
     vocabulary: Mapping[str, int] = field(default_factory=dict)  # tokens per side of a sequence task
     longest: Mapping[str, int] = field(default_factory=dict)  # longest sequence per side
     notes: tuple[str, ...] = ()  # what was done to the data, in sentences for the user
@@ -277,7 +279,8 @@ class Precision:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All choices of a training run that are not the data. Each number's source stands beside it in `recipes/`."""
+    """All choices of a training run that are not the data. ``sources`` says where each number comes from: a section of
+    the paper, or the arithmetic."""
 
     name: str
     variant: str
@@ -298,6 +301,7 @@ class Recipe:
     seed: int = 0
     steps: int | None = None  # where the paper counts steps: training ends there, whatever `epochs` says
     least_steps: int = 0  # small data sets get more epochs, until training has this many steps
+    sources: Mapping[str, str] = field(default_factory=dict)  # field name -> where its value comes from
     departures: tuple[Departure, ...] = ()
 
     def adapted(self, spec: DataSpec) -> Recipe:
@@ -305,7 +309,8 @@ class Recipe:
         enough steps. Every change is added to ``departures``."""
         model, task = self.model.fitted(spec), self.task.fitted(spec)
         rows = spec.counts["train"]
-        batch = min(self.batch, max(8, rows // 16))
+        # A recipe that asks for a number of steps gets smaller batches too where the rows are few.
+        batch = min(self.batch, max(16, rows // 8)) if self.least_steps else self.batch
         steps = max(1, rows // batch)
         epochs = max(self.epochs, -(-self.least_steps // steps))
         changed = [

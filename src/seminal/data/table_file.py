@@ -132,6 +132,8 @@ def _decoded(data: bytes, file: str) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
+        if encoding == "utf-16":
+            raise UserError(f"{file} is not UTF-16, though it begins as such. Save it again as `CSV UTF-8`.") from error
         line = data[: error.start].count(b"\n") + 1
         raise UserError(
             f"{file} is not UTF-8 text (line {line} has the byte {data[error.start]:#04x}). Save it again as "
@@ -145,7 +147,7 @@ def _parquet(data: bytes, file: str) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        read = pq.read_table(io.BytesIO(data))
+        read = pq.ParquetFile(io.BytesIO(data)).read()
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file} is not a whole Parquet file. Write it again, or give the table as CSV.") from error
     names = [name.strip() for name in read.column_names]
@@ -154,7 +156,7 @@ def _parquet(data: bytes, file: str) -> Table:
     for name, column in zip(names, read.columns):
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        columns[name] = _clean(column) if _is_text(column) else column
+        columns[name] = _clean(column) if is_text(column) else column
     return Table(file, columns, np.arange(1, read.num_rows + 1))
 
 
@@ -172,12 +174,13 @@ def _text(text: str, file: str, on_bad_row: str) -> Table:
     if plain is not None:
         return Table(file, *plain)
     records = _by_csv(text, delimiter, len(names), quoting=True)
-    if records.broken:  # a stray quotation mark swallows lines; then the marks are better read as letters
-        unquoted = _by_csv(text, delimiter, len(names), quoting=False)
-        records = unquoted if len(unquoted.broken) < len(records.broken) else records
+    if records.broken or (records.swallowed and len(names) > 1):
+        # A stray quotation mark swallows lines. If the lines are better rows when it is a letter, it is one.
+        letters = _by_csv(text, delimiter, len(names), quoting=False)
+        records = min(records, letters, key=lambda read: (len(read.broken), -len(read.lines)))
     if records.broken and on_bad_row == "refuse":
         raise UserError(_broken_row(records.broken, file, len(names)))
-    columns = {name: _clean(column) for name, column in zip(names, records.columns)}
+    columns = {name: _clean(column, delimiter) for name, column in zip(names, records.columns)}
     return Table(file, columns, np.array(records.lines, dtype=np.int64), tuple(row.line for row in records.broken))
 
 
@@ -236,7 +239,9 @@ def _by_arrow(text: str, delimiter: str, names: list[str], header: int) -> tuple
         parse_options=arrow.ParseOptions(delimiter=delimiter, quote_char=False),
         convert_options=arrow.ConvertOptions(column_types={place: pa.string() for place in places}),
     )
-    return {name: _clean(column) for name, column in zip(names, read.columns)}, np.flatnonzero(filled)[1:] + 1
+    return {name: _clean(column, delimiter) for name, column in zip(names, read.columns)}, np.flatnonzero(filled)[
+        1:
+    ] + 1
 
 
 @dataclass(frozen=True)
@@ -253,6 +258,7 @@ class _Records:
     columns: list[pa.ChunkedArray]
     lines: list[int]
     broken: list[_Broken]
+    swallowed: bool  # a row runs over more than one line
 
 
 def _by_csv(text: str, delimiter: str, width: int, *, quoting: bool) -> _Records:
@@ -271,7 +277,7 @@ def _by_csv(text: str, delimiter: str, width: int, *, quoting: bool) -> _Records
             part.append(pa.array(column, pa.string()))
         rows.clear()
 
-    begins, header = 1, True
+    begins, header, swallowed = 1, True, False
     try:
         for record in reader:
             if _blank(record) or header:
@@ -281,13 +287,14 @@ def _by_csv(text: str, delimiter: str, width: int, *, quoting: bool) -> _Records
             else:
                 rows.append(record)
                 lines.append(begins)
+                swallowed |= reader.line_num > begins
             if len(rows) == CHUNK:
                 flush()
             begins = reader.line_num + 1
     except csv.Error:  # a field beyond csv's limit of 128 KiB: a quotation mark was never closed
         broken.append(_Broken(begins, reader.line_num, 1))
     flush()
-    return _Records([pa.chunked_array(part, pa.string()) for part in parts], lines, broken)
+    return _Records([pa.chunked_array(part, pa.string()) for part in parts], lines, broken, swallowed)
 
 
 def _broken_row(broken: list[_Broken], file: str, width: int) -> str:
@@ -296,9 +303,9 @@ def _broken_row(broken: list[_Broken], file: str, width: int) -> str:
         what = f"a quotation mark that is opened on line {first.line} of {file} runs on to line {first.last}"
         return f"{what}. Close it (write a quotation mark inside a cell twice), or leave such rows out: `--on-bad-row skip`."
     fields = "1 field" if first.fields == 1 else f"{first.fields} fields"
-    others = f" So do {len(broken) - 1} more rows." if len(broken) > 1 else ""
+    others = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
     return (
-        f"{file} line {first.line} has {fields}, and {width} were expected from the header.{others} "
+        f"{file} line {first.line} has {fields}, and the header has {width}{others}. "
         "Correct it, or leave such rows out: `--on-bad-row skip`."
     )
 
@@ -315,18 +322,22 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
 
 
-def _is_text(column: pa.ChunkedArray) -> bool:
+def is_text(column: pa.ChunkedArray) -> bool:
+    """Whether the cells are text, as all cells of a CSV file are."""
     import pyarrow as pa
 
     return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
 
 
-def _clean(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text without the spaces around it, and null where it says that a value is missing."""
+def _clean(column: pa.ChunkedArray, delimiter: str = "") -> pa.ChunkedArray:
+    """Text without the spaces around it, and null where it says that a value is missing. Semicolons divide the tables of
+    countries that write 3,5 for 3.5: such numbers get their point."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     text = pc.utf8_trim_whitespace(column)
+    if delimiter == ";":
+        text = pc.replace_substring_regex(text, r"^([+-]?\d+),(\d+)$", r"\1.\2")
     missing = pc.is_in(text, value_set=pa.array(MISSING, text.type))
     return pc.if_else(missing, pa.scalar(None, text.type), text)
 

@@ -35,12 +35,12 @@ class ColourJitter:
     def __call__(self, batch: Batch, chance: Chance) -> Batch:
         images = batch["input"]
         if self.brightness:
-            images = (images * _factor(chance, Draw.BRIGHTNESS, self.brightness)).clamp(0, 1)
+            images = (images * _factor(chance, Draw.BRIGHTNESS, self.brightness)).clamp_(0, 1)
         if self.contrast:
             mean = _grey(images).mean(dim=(2, 3), keepdim=True)
-            images = torch.lerp(mean, images, _factor(chance, Draw.CONTRAST, self.contrast)).clamp(0, 1)
+            images = torch.lerp(mean, images, _factor(chance, Draw.CONTRAST, self.contrast)).clamp_(0, 1)
         if self.saturation and images.shape[1] > 1:
-            images = torch.lerp(_grey(images), images, _factor(chance, Draw.SATURATION, self.saturation)).clamp(0, 1)
+            images = torch.lerp(_grey(images), images, _factor(chance, Draw.SATURATION, self.saturation)).clamp_(0, 1)
         return {**batch, "input": images}
 
 
@@ -54,8 +54,8 @@ def _grey(images: Tensor) -> Tensor:
     """(B, 1, H, W): as bright as the eye sees it for three channels, the mean for any other number."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
-    weights = torch.tensor(_LUMA, device=images.device).view(3, 1, 1)
-    return (images * weights).sum(dim=1, keepdim=True)
+    red, green, blue = (weight * images[:, i : i + 1] for i, weight in enumerate(_LUMA))
+    return red + green + blue
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class PCAColour:
         weights = self.sigma * chance.normal(Draw.PRINCIPAL_COLOURS, len(values)) * values  # (B, directions)
         # A sum rather than a matrix product, which may round a row otherwise in another batch.
         shift = (weights[:, :, None] * vectors).sum(dim=1)  # (B, channels)
-        return {**batch, "input": (images + shift[:, :, None, None]).clamp(0, 1)}
+        return {**batch, "input": (images + shift[:, :, None, None]).clamp_(0, 1)}
 
 
 def principal_colours(images: Tensor) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:

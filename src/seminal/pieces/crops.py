@@ -81,6 +81,12 @@ class RandomCrop:
 
     padding: int = 0
 
+    def __post_init__(self) -> None:
+        if self.padding < 0:
+            raise UserError(
+                f"a padding of {self.padding} pixels is impossible: write 0 or more, such as RandomCrop(padding=4)"
+            )
+
     def boxes(self, sizes: Tensor, size: int, chance: Chance) -> Tensor:
         room = sizes + (2 * self.padding - size)
         steps = torch.floor(chance.uniform(Draw.CROP_PLACE, 2) * (room.abs() + 1)) * room.sign()

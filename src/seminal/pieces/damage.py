@@ -33,7 +33,7 @@ class GaussianNoise:
     def __call__(self, batch: Batch, chance: Chance) -> Batch:
         images = batch["input"]
         noise = chance.normal(Draw.NOISE, images[0].numel()).view_as(images)
-        return {**batch, "input": (images + self.std * noise).clamp(0, 1)}
+        return {**batch, "input": (images + self.std * noise).clamp_(0, 1)}
 
 
 @dataclass(frozen=True)

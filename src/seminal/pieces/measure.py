@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from seminal.core import Config
+
 
 def on_meta(build: Callable[[Any], nn.Module], config: Any) -> nn.Module:
     """The network without memory for its weights: shapes and counts are exact, and ResNet-1202 takes milliseconds."""
@@ -49,3 +51,10 @@ def shapes(model: nn.Module, *inputs: Tensor) -> dict[str, tuple[int, ...]]:
         for handle in handles:
             handle.remove()
     return found
+
+
+def example_size(config: Config) -> int | None:
+    """Side of the square pictures the paper's model takes; None where it takes no pictures."""
+    with torch.device("meta"):
+        shape = config.example(1)[0].shape
+    return shape[-1] if len(shape) == 4 else None

@@ -91,7 +91,9 @@ class Report:
             raise UserError("the report's trace has no column `step`: add the step number of each value")
         sides = [len(self.classes)] * len(self.classes)
         if self.confusion is not None and [len(row) for row in self.confusion] != sides:
-            raise UserError(f"the confusion matrix is not {len(self.classes)} × {len(self.classes)}, as the classes are")
+            raise UserError(
+                f"the confusion matrix is not {len(self.classes)} × {len(self.classes)}, as the classes are"
+            )
         if self.recalls and len(self.recalls) != len(self.classes):
             raise UserError(f"there are {len(self.recalls)} recalls for {len(self.classes)} classes: give one for each")
         for pairs in self.scatter:
@@ -135,7 +137,9 @@ def from_json(text: str) -> Report:
     try:
         loaded = json.loads(text)
     except ValueError as error:
-        raise UserError(f"this report.json cannot be read ({error}): write it again with `seminal report RUN`") from error
+        raise UserError(
+            f"this report.json cannot be read ({error}): write it again with `seminal report RUN`"
+        ) from error
     version = loaded.get("version") if isinstance(loaded, dict) else None
     if version != VERSION:
         found = f"form {version}" if version is not None else "something else"

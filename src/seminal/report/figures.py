@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from seminal.report.data import Report, Scatter
-from seminal.report.words import metric_name, number, printable, score, share, shortened
+from seminal.report.words import capital, metric_name, number, printable, score, share, shortened
 
 SHOWN_CLASSES = 50  # a larger confusion matrix cannot be read; the classes with the most mistakes are shown
 SHOWN_POINTS = 2000  # of a scatter plot: each is an element of the page
@@ -58,11 +58,12 @@ def confusion(report: Report) -> Figure | None:
     wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
     chosen = np.sort(np.argsort(-wrong, kind="stable")[:SHOWN_CLASSES])
     rows = counts.sum(1, keepdims=True)[chosen]
-    shares = counts[np.ix_(chosen, chosen)] / np.maximum(rows, 1)
+    inside = counts[np.ix_(chosen, chosen)]
+    shares = inside / np.maximum(rows, 1)
     names = [plain(report.classes[i]) for i in chosen]
     hover = [
         [
-            f"true <b>{names[i]}</b>, predicted <b>{names[j]}</b><br>{counts[chosen[i], chosen[j]]:,} of {rows[i, 0]:,} rows"
+            f"true <b>{names[i]}</b>, predicted <b>{names[j]}</b><br>{inside[i, j]:,} of {rows[i, 0]:,} rows"
             f" ({share(shares[i, j])})"
             for j in range(len(chosen))
         ]
@@ -81,7 +82,7 @@ def confusion(report: Report) -> Figure | None:
         "ygap": 1,
     }
     if len(chosen) <= 20:
-        trace |= {"text": counts[np.ix_(chosen, chosen)].tolist(), "texttemplate": "%{text:,}"}
+        trace |= {"text": [[f"{c:,}" if c else "" for c in row] for row in inside], "texttemplate": "%{text}"}
     layout = _layout("predicted", "true")
     labels = {"tickvals": list(range(len(chosen))), "showgrid": False, "zeroline": False, "ticks": ""}
     labels["ticktext"] = [plain(report.classes[i], 16) for i in chosen]
@@ -115,35 +116,44 @@ def recalls(report: Report) -> Figure | None:
     """The share of each class's rows that are recognised, weakest first."""
     if not report.recalls:
         return None
-    ranked = sorted(range(len(report.recalls)), key=lambda i: 2.0 if report.recalls[i] is None else report.recalls[i])
-    shown = ranked[:SHOWN_CLASSES]
-    known = [i for i in ranked if report.recalls[i] is not None]
-    sentence = "No class has a row in the validation split."
-    if known:
-        names = [f"“{printable(report.classes[i])}” ({share(report.recalls[i])})" for i in (known[0], known[-1])]
-        sentence = f"Recognised least: {names[0]}; best: {names[1]}."
-    missing = len(ranked) - len(known)
-    if missing:
-        sentence += f" {missing} {'class has' if missing == 1 else 'classes have'} no row in the validation split."
-    if len(shown) < len(ranked):
-        sentence += f" Shown are the {len(shown)} weakest of {len(ranked)}."
+    known = sorted((recall, i) for i, recall in enumerate(report.recalls) if recall is not None)
+    missing = [i for i, recall in enumerate(report.recalls) if recall is None]
+    says = {i: share(recall) for recall, i in known} | dict.fromkeys(missing, "no row")
+    shown = list(says)[:SHOWN_CLASSES]
     trace = {
         "type": "bar",
         "orientation": "h",
-        "x": numbers([None if report.recalls[i] is None else 100 * report.recalls[i] for i in shown]),
+        "x": numbers([None if recall is None else 100 * recall for recall in (report.recalls[i] for i in shown)]),
         "y": list(range(len(shown))),
-        "text": ["no row" if report.recalls[i] is None else share(report.recalls[i]) for i in shown],
+        "text": [says[i] for i in shown],
         "textposition": "auto",
-        "hovertext": [f"{plain(report.classes[i])}: {share(report.recalls[i])}" for i in shown],
+        "hovertext": [f"{plain(report.classes[i])}: {says[i]}" for i in shown],
         "hoverinfo": "text",
         "marker": {"color": "var(--validation)"},
     }
     layout = _layout("recall", "")
-    layout["xaxis"] |= {"range": [0, 100], "ticksuffix": " %"}
-    layout["yaxis"] |= {"autorange": "reversed", "tickvals": trace["y"], "showgrid": False}
+    layout["xaxis"] |= {"range": [0, 101], "dtick": 20, "ticksuffix": " %"}
+    layout["yaxis"] |= {"autorange": "reversed", "tickvals": trace["y"], "showgrid": False, "zeroline": False}
     layout["yaxis"]["ticktext"] = [plain(report.classes[i], 16) for i in shown]
-    layout |= {"height": min(1200, 220 + 28 * len(shown) if len(shown) <= 20 else 140 + 20 * len(shown)), "bargap": 0.25}
-    return Figure("recall", "Recall of each class", sentence, [trace], layout, wide=len(shown) > 20)
+    layout["margin"] |= {"r": 32}  # room for the label 100 %
+    few = len(shown) <= 20
+    layout |= {"height": (220 if few else 140) + (28 if few else 20) * len(shown), "bargap": 0.25}
+    caption = _weakest(report, known, missing)
+    if len(shown) < len(says):
+        caption += f" Shown are the {len(shown)} weakest of {len(says)}."
+    return Figure("recall", "Recall of each class", caption, [trace], layout, wide=not few)
+
+
+def _weakest(report: Report, known: list[tuple[float, int]], missing: list[int]) -> str:
+    if not known:
+        return "No class has a row in the validation split."
+    (low, least), (high, most) = known[0], known[-1]
+    names = [f"“{printable(report.classes[i])}”" for i in (least, most)]
+    sentence = f"Recognised least: {names[0]} ({share(low)}); best: {names[1]} ({share(high)})."
+    if missing:
+        having = "class has" if len(missing) == 1 else "classes have"
+        sentence += f" {len(missing)} {having} no row in the validation split."
+    return sentence
 
 
 def regression(report: Report) -> list[Figure]:
@@ -172,6 +182,7 @@ def _layout(x: str, y: str) -> dict[str, Any]:
         "font": {"color": "var(--ink)", "size": 13},
         "hoverlabel": {"bgcolor": "var(--page)", "bordercolor": "var(--muted)", "font": {"color": "var(--ink)"}},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": "var(--ink)"}},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--muted)", "activecolor": "var(--ink)"},
         "showlegend": False,
     }
 
@@ -212,6 +223,7 @@ def _column(report: Report, name: str) -> list[float | None]:
 def _time_axis(report: Report, y: str) -> dict[str, Any]:
     layout = _layout("epoch" if report.rows else "step", y)
     ends = [v for v in [*_trace_epochs(report)[-1:], *_epochs(report)[-1:]] if v is not None]
+    layout["xaxis"]["unifiedhovertitle"] = {"text": f"{'epoch' if report.rows else 'step'} %{{x}}"}
     layout["xaxis"]["range"] = [0, 1.02 * max(ends, default=1)]
     if 0 < len(report.rows) <= 12:
         layout["xaxis"]["dtick"] = 1
@@ -222,7 +234,9 @@ def _logarithmic(values: Sequence[float | None]) -> dict[str, Any]:
     """A logarithmic axis with a tick at each power of ten, or at 1, 2, 5, 10 … where there are few of those."""
     known = [v for v in values if v is not None and math.isfinite(v) and v > 0]
     decades = math.log10(max(known) / min(known)) if known else 1.0
-    return {"type": "log", "dtick": "D2" if decades < 2.5 else 1, "exponentformat": "power"}
+    if decades < 2.5:
+        return {"type": "log", "dtick": "D2", "tickformat": "~g"}
+    return {"type": "log", "dtick": 1 if decades < 8 else None, "exponentformat": "power"}
 
 
 def _wide_range(values: Sequence[float | None]) -> bool:
@@ -243,7 +257,11 @@ def _loss(report: Report) -> Figure | None:
     data = [_faint(_trace_epochs(report), steps, "train")] if len(steps) else []
     data += [_line(_epochs(report), train, "training", "train", 1.5)] if train else []
     data += [_line(_epochs(report), validation, "validation", "validation", 3)] if validation else []
-    said = [f"{name} {number(v[0])} to {number(v[-1])}" for name, v in (("training", train), ("validation", validation)) if v]
+    said = [
+        f"{name} {number(v[0], 3)} to {number(v[-1], 3)}"
+        for name, v in (("training", train), ("validation", validation))
+        if v
+    ]
     caption = f"From first to last epoch: {'; '.join(said)}." if said else "The run ended before its first epoch did."
     return Figure("loss", "Loss", caption, data, layout)
 
@@ -259,21 +277,28 @@ def _goal(report: Report) -> Figure | None:
     layout = _time_axis(report, name)
     layout["yaxis"]["ticksuffix"] = " %" if percent else ""
     data = []
-    for label, values, colour, width in (("training", train, "train", 1.5), ("validation", validation, "validation", 3)):
+    for label, values, colour, width in (
+        ("training", train, "train", 1.5),
+        ("validation", validation, "validation", 3),
+    ):
         scaled = [None if v is None else scale * v for v in values]
         data += [_line(_epochs(report), scaled, label, colour, width)] if values else []
     best = report.best
     if best is None:
-        return Figure("goal", _capital(name), "Nothing was validated.", data, layout)
+        return Figure("goal", capital(name), "Nothing was validated.", data, layout)
     value, epoch = best
-    mark = _line([epoch], [scale * value], "best", "validation", 0) | {"mode": "markers", "hoverinfo": "skip", "cliponaxis": False}
+    mark = _line([epoch], [scale * value], "best", "validation", 0) | {
+        "mode": "markers",
+        "hoverinfo": "skip",
+        "cliponaxis": False,
+    }
     mark["marker"] = {"size": 11, "color": "var(--page)", "line": {"color": "var(--validation)", "width": 3}}
     caption = f"Best on the validation split: {score(value, percent)}, after epoch {epoch}."
     lowest = min(v for v in [*train, *validation] if v is not None)
     if metric == "r2" and lowest < -1 < value:
         layout["yaxis"]["range"] = [-1.05, 1.05]
         caption += f" Values under -1 (down to {number(lowest)}) lie below the plot."
-    return Figure("goal", _capital(name), caption, [*data, mark], layout)
+    return Figure("goal", capital(name), caption, [*data, mark], layout)
 
 
 def _learning_rate(report: Report) -> Figure | None:
@@ -298,7 +323,9 @@ def _gradient(report: Report) -> Figure | None:
     data = [_faint(_trace_epochs(report), positive, "gradient")] if positive else []
     data += [_line(_epochs(report), epochs, "mean of the epoch", "gradient", 2)] if epochs else []
     known = [v for v in (positive or epochs) if v is not None and math.isfinite(v)]
-    caption = f"Between {number(min(known), 3)} and {number(max(known), 3)}, before clipping." if known else "Never finite."
+    caption = (
+        f"Between {number(min(known), 3)} and {number(max(known), 3)}, before clipping." if known else "Never finite."
+    )
     layout = _time_axis(report, "gradient norm (log)")
     layout["yaxis"] |= _logarithmic(known)
     return Figure("gradient", "Gradient norm", caption, data, layout)
@@ -351,7 +378,3 @@ def _scatter(pairs: Scatter, place: int) -> list[Figure]:
 
 def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(int(count), f"{count:,} times")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -8,7 +8,7 @@ from typing import Any
 
 from seminal.report import figures
 from seminal.report.data import Report
-from seminal.report.words import metric_name, number, printable, share
+from seminal.report.words import capital, metric_name, number, printable, share
 
 SHOWN_CLASSES = 40  # with samples; more make the page long, not clearer
 SHOWN_EPOCHS = 500  # rows of the table of epochs
@@ -28,10 +28,9 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"data_uri": _data_uri, "web_address": _web_address, "printable": printable}
+    environment.filters |= {"data_uri": _data_uri, "web_address": _web_address, "printable": printable, "prose": _prose, "capital": capital}
 
-    plots = _plots(report)
-    everything = [figure for group in plots.values() for figure in group]
+    plots, everything = _plots(report), all_figures(report)
     library = Markup(get_plotlyjs().replace("</script", "<\\/script")) if everything else ""
     html = environment.get_template("page.html").render(
         report=report,
@@ -43,6 +42,11 @@ def render(report: Report) -> str:
         epochs=_epoch_table(report),
     )
     return html.encode("utf-8", "replace").decode("utf-8")  # a name that is not text must not stop the writing
+
+
+def all_figures(report: Report) -> list[figures.Figure]:
+    """Every plot of the page, in its order."""
+    return [figure for group in _plots(report).values() for figure in group]
 
 
 def _plots(report: Report) -> dict[str, list[figures.Figure]]:
@@ -89,6 +93,11 @@ def _cell(report: Report, name: str, value: Any) -> str:
 
 def _data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _prose(text: str) -> str:
+    """Words to read: a number is not parted from its percent sign at the end of a line."""
+    return printable(text).replace(" %", "\u00a0%")
 
 
 def _web_address(url: str) -> str:

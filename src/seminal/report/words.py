@@ -72,3 +72,8 @@ def printable(text: str) -> str:
 def shortened(text: str, length: int) -> str:
     """The text, or its beginning and an ellipsis where it is longer than ``length`` characters."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def capital(text: str) -> str:
+    """The text with a capital at its beginning, and the rest as it is."""
+    return text[:1].upper() + text[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -14,11 +15,11 @@ from seminal.train import distributed
 from seminal.train.precision import arithmetic, in_layout, laid_out
 
 
-def scored(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> Sums:
-    """The task's sums over the rows of ``order``, over all ranks."""
+def scored(model: nn.Module, source: Source, recipe: Recipe, order: Order, most: int | None = None) -> Sums:
+    """The task's sums over the rows of ``order``, over all ranks; over its first ``most`` batches where given."""
     precision = recipe.precision or Precision()
     sums: Sums = {}
-    for batch in _batches(model, source, recipe, order):
+    for batch in itertools.islice(_batches(model, source, recipe, order), most):
         with torch.no_grad(), arithmetic(precision, batch["index"].device):
             found = recipe.task.score(model, batch)
         sums = {name: sums[name] + value if sums else value for name, value in found.items()}

@@ -1,0 +1,233 @@
+"""``seminal VERB …``: the verbs and their flags, and nothing else. Each verb is a function in `seminal.runs`.
+
+torch takes seconds to import, so nothing is imported here before a verb has been chosen: ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import seminal
+
+EPILOG = "A first run:  seminal train resnet20 digits      Your own pictures:  seminal train resnet18 FOLDER"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb. Exit codes: 0 done, 1 the run failed, 2 a mistake in what was asked, 130 stopped with Ctrl-C."""
+    asked = parser().parse_args(_with_hyphens(sys.argv[1:] if arguments is None else arguments))
+    from seminal.core import UserError
+    from seminal.report.terminal import fail
+
+    try:
+        return int(_do(asked) or 0)
+    except UserError as error:
+        fail(str(error))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _with_hyphens(arguments: Sequence[str]) -> list[str]:
+    """``--batch_size`` is accepted for ``--batch-size``."""
+    words = []
+    for word in arguments:
+        flag, equals, value = word.partition("=")
+        words.append(flag.replace("_", "-") + equals + value if word.startswith("--") else word)
+    return words
+
+
+def _do(asked: argparse.Namespace) -> int | None:
+    if asked.verb in ("list", "show", "verify"):
+        from seminal.runs import cards
+
+        looks: dict[str, Callable[..., int]] = {"list": cards.show_list, "show": cards.show, "verify": cards.verify}
+        return looks[asked.verb](**_given(asked))
+    if asked.verb == "train":
+        from seminal.runs import ordering
+
+        return ordering.train(_given(asked))
+    if asked.verb == "resume":
+        from seminal.runs import training
+
+        return training.resume(**_given(asked))
+    from seminal.runs import judging
+
+    verbs: dict[str, Callable[..., int]] = {"eval": judging.evaluate, "predict": judging.predict}
+    verbs |= {"report": judging.report, "compare": judging.compare}
+    return verbs[asked.verb](**_given(asked))
+
+
+def _given(asked: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(asked).items() if name != "verb"}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with the nearest flag in its complaints."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one sentence and leave with exit code 2."""
+        if message.startswith("unrecognized arguments: "):
+            word = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            for sub in (a for a in self._actions if isinstance(a, argparse._SubParsersAction)):
+                verb = next((w for w in sys.argv[1:] if w in sub.choices), None)
+                flags += [f for a in (sub.choices[verb]._actions if verb else []) for f in a.option_strings]
+            near = difflib.get_close_matches(word, flags, n=2, cutoff=0.5)
+            message = f"there is no flag `{word}`." + (f" Nearest: {', '.join(near)}." if near else "")
+            message += f" `{self.prog} --help` lists all."
+        elif "invalid choice" in message and "argument verb" in message:
+            word = message.split("'")[1]
+            near = difflib.get_close_matches(word, VERBS, n=1, cutoff=0.4)
+            message = (
+                f"there is no verb `{word}`."
+                + (f" Nearest: {near[0]}." if near else "")
+                + f" Verbs: {', '.join(VERBS)}."
+            )
+        print(f"seminal: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+VERBS = ("list", "show", "train", "eval", "predict", "resume", "report", "compare", "verify")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = Parser(
+        prog="seminal",
+        description="The papers that made deep learning: look at them, check them, train them on your own data.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"seminal {seminal.__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    verb("list", "All models: paper, year, parameters, recipes, the paper's result.")
+    show = verb("show", "The card of a model: citation, idea, its numbers beside the paper's, departures, recipes.")
+    show.add_argument("name", metavar="MODEL")
+    check = verb("verify", "Check every number of the papers on this machine, now.")
+    check.add_argument("name", metavar="MODEL", nargs="?", help="a model or a paper; all without it")
+    check.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
+
+    _train(verb("train", "Train a model on your data: a folder of pictures, an archive, a table, or a bundled set."))
+
+    resume = verb("resume", "Go on with a run that was stopped, killed or cut off; it ends with the same weights.")
+    resume.add_argument("run", metavar="RUN")
+
+    test = verb("eval", "Score a run's best weights.")
+    test.add_argument("run", metavar="RUN")
+    test.add_argument("--data", help="other data of the same form; the run's own without it")
+    test.add_argument("--split", help="train, val or test (default: test where there is one, else val)")
+    test.add_argument("--ten-crop", action="store_true", help="average the predictions of ten crops of each picture")
+    test.add_argument("--weights", choices=("best", "last"), default="best")
+    test.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
+
+    guess = verb("predict", "Predict for your own files, read exactly as validation read its own.")
+    guess.add_argument("run", metavar="RUN")
+    guess.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures or folders of them; or tables")
+    guess.add_argument("--top", type=int, default=3, help="classes to show per picture (default: 3)")
+    guess.add_argument("--csv", dest="csv_file", metavar="FILE", help="write all predictions to a table")
+    guess.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
+
+    page = verb("report", "Write the report of a run anew.")
+    page.add_argument("run", metavar="RUN")
+    compare = verb("compare", "Runs side by side: their results, and what is different about them.")
+    compare.add_argument("runs", metavar="RUN", nargs="+")
+    return top
+
+
+def _train(train: argparse.ArgumentParser) -> None:
+    train.add_argument("model", metavar="MODEL", nargs="?")
+    train.add_argument("data", metavar="DATA", nargs="?")
+    train.add_argument(
+        "--model", "-m", "--arch", "-a", dest="model_flag", metavar="MODEL", help="instead of the first word"
+    )
+    train.add_argument(
+        "--data", "--data-dir", "--data-path", dest="data_flag", metavar="DATA", help="instead of the second"
+    )
+
+    data = train.add_argument_group("data")
+    data.add_argument("--target", metavar="COLUMN", help="the column of a table to predict")
+    data.add_argument("--task", choices=("auto", "classification", "regression"), default="auto")
+    data.add_argument("--val-fraction", type=float, default=0.2, help="held out where there is no split (default: 0.2)")
+    data.add_argument("--split-seed", type=int, default=0, help="the luck of that split (default: 0)")
+    data.add_argument("--folds", type=int, metavar="K", help="cross-validation: K runs, each validated on another fold")
+    data.add_argument("--size", "--img-size", type=int, help="side of the pictures in pixels")
+    data.add_argument("--on-bad-file", "--on-bad-row", choices=("refuse", "skip"), default="refuse")
+    data.add_argument(
+        "--memory-limit", type=float, default=2.0, metavar="GIB", help="larger sets are streamed (default: 2)"
+    )
+    data.add_argument("-j", "--workers", type=int, help="processes that decode pictures when streaming")
+
+    recipe = train.add_argument_group("recipe (without a flag, the recipe decides)")
+    recipe.add_argument("--recipe", "-c", "--config", metavar="paper|modern|FILE.py|RUN")
+    recipe.add_argument("--epochs", type=int)
+    recipe.add_argument("-b", "--batch-size", type=int)
+    recipe.add_argument("--lr", type=float)
+    recipe.add_argument("--opt", "--optimizer", metavar="NAME", help="sgd, adagrad, rmsprop, adam, adamw")
+    recipe.add_argument("--momentum", type=float)
+    recipe.add_argument("--nesterov", action=argparse.BooleanOptionalAction)
+    recipe.add_argument("--wd", "--weight-decay", dest="weight_decay", type=float)
+    schedules = "constant, step, plateau, exponential, cosine, linear, inverse-sqrt"
+    recipe.add_argument("--sched", "--schedule", metavar="NAME", help=schedules)
+    recipe.add_argument("--warmup-epochs", type=float)
+    recipe.add_argument("--smoothing", "--label-smoothing", dest="label_smoothing", type=float)
+    losses = "cross_entropy, binary_cross_entropy; mse, mae, huber"
+    recipe.add_argument("--loss", metavar="NAME", help=losses)
+    recipe.add_argument("--class-weights", metavar="balanced|none")
+    recipe.add_argument("--drop", "--dropout", dest="dropout", type=float)
+    recipe.add_argument("--no-augment", dest="augment", action="store_false")
+    recipe.add_argument("--mixup", type=float, metavar="ALPHA")
+    recipe.add_argument("--cutmix", type=float, metavar="ALPHA")
+    recipe.add_argument("--reprob", type=float, metavar="P", help="random erasing")
+    recipe.add_argument("--color-jitter", type=float, metavar="X")
+    recipe.add_argument("--hflip", type=float, metavar="P")
+    recipe.add_argument("--rotate", type=float, metavar="DEGREES")
+    recipe.add_argument("--noise", type=float, metavar="STD")
+    recipe.add_argument("--blur", type=float, metavar="P")
+    recipe.add_argument("--scaling", metavar="standard|pixel_mean|none")
+    recipe.add_argument("--clip-grad", type=float, metavar="NORM")
+    recipe.add_argument("--grad-accum-steps", type=int, metavar="N")
+    recipe.add_argument("--model-ema", type=float, nargs="?", const=0.999, metavar="DECAY")
+    recipe.add_argument("--patience", type=int, metavar="EPOCHS", help="stop when there was no progress for so long")
+    recipe.add_argument("--seed", type=int)
+    recipe.add_argument("--seeds", type=int, metavar="N", help="N runs; mean and 95 %% interval")
+
+    speed = train.add_argument_group("speed")
+    speed.add_argument("--device", help="cpu, cuda, cuda:1, mps")
+    speed.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    speed.add_argument(
+        "--amp", dest="precision", action="store_const", const="bf16", help="the same as --precision bf16"
+    )
+    speed.add_argument("--amp-dtype", choices=("bfloat16", "float16"), help="float16 is refused: it needs loss scaling")
+    speed.add_argument("--channels-last", action=argparse.BooleanOptionalAction)
+    speed.add_argument("--compile", "--torchcompile", action="store_true")
+    speed.add_argument("--deterministic", action="store_true", help="bit-identical repeats on a GPU too, more slowly")
+
+    run = train.add_argument_group("run")
+    run.add_argument("--output", "--output-dir", default="runs", help="where run folders are made (default: runs)")
+    run.add_argument("--name", "--experiment", help="name of the run folder (default: MODEL-DATA-n)")
+    run.add_argument("--resume", nargs="?", const="", metavar="RUN", help="go on with RUN, or with the newest run here")
+    run.add_argument("-e", "--eval-only", "--test-only", dest="eval_only", metavar="RUN", help="score RUN instead")
+    run.add_argument("--dry-run", action="store_true", help="read the data, take two steps, write nothing")
+    run.add_argument("--print-config", action="store_true", help="print the resolved recipe as JSON and stop")
+    run.add_argument(
+        "--save-every", type=float, default=30.0, metavar="SECONDS", help="between checkpoints (default: 30)"
+    )
+    run.add_argument(
+        "--log-interval", type=float, default=10.0, metavar="SECONDS", help="between lines without a terminal"
+    )
+    run.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's event files")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,407 @@
+"""Tables: CSV, TSV and Parquet files, and the tables that scikit-learn brings, as batches in memory.
+
+``read`` finds the target, makes the split, and learns from the training rows alone how each column becomes features
+(`table_columns`). What was learned is a `TableEncoder`; it reads new files exactly as it read the validation rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seminal.core import Batch, DataSpec, Order, UserError
+from seminal.data import table_file, table_target
+from seminal.data.split import Fold, Holdout
+from seminal.data.table_columns import FLOAT32_MAX, Column, fitted, numbers
+from seminal.data.table_file import Table, listed, nearest
+from seminal.data.table_target import Labelled, Target
+from seminal.pieces.chance import RowChance, shuffled
+
+VALIDATION = ("val", "valid", "validation", "test")  # names of the other file in a folder with ``train``, best first
+SCALINGS = ("standard", "none")
+BUNDLED = ("iris", "wine", "breast-cancer", "diabetes")
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """How a row of the user's table becomes the input of the model. Made of plain values: ``dataclasses.asdict`` gives
+    JSON, and `from_json` takes it back to the bit."""
+
+    columns: tuple[Column, ...]
+    scaling: str = "standard"
+
+    def __post_init__(self) -> None:
+        if self.scaling not in SCALINGS:
+            raise UserError(
+                f"scaling `{self.scaling}` is not for tables. Write `standard` (each column gets mean 0 and standard "
+                "deviation 1) or `none`."
+            )
+
+    @staticmethod
+    def from_json(saved: Mapping[str, Any]) -> TableEncoder:
+        """The encoder from what JSON made of it, where tuples came back as lists."""
+        columns = [Column(**{**column, "categories": tuple(column["categories"])}) for column in saved["columns"]]
+        return TableEncoder(tuple(columns), saved["scaling"])
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """A name for each number of the input."""
+        return tuple(feature for column in self.columns for feature in column.features)
+
+    def matrix(self, values: list[np.ndarray]) -> Tensor:
+        """The input (rows, features) float32 for the values (rows,) of each column, as `Column.read` gives them."""
+        out = np.empty((len(values[0]), len(self.features)), dtype=np.float32)
+        at = 0
+        for column, cells in zip(self.columns, values):
+            out[:, at : at + len(column.features)] = column.encode(cells, self.scaling)
+            at += len(column.features)
+        return torch.from_numpy(out)
+
+    def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
+        """The rows of the files ``inputs`` in their order: names such as "houses.csv:17", and batches of at most ``batch``
+        rows with ``input`` (rows, features) float32 and ``index`` (rows,) int64, counted over all files.
+
+        The target column and others that were not learned from may be there or not. Warns of categories that training
+        did not have; they are read as none of the known ones.
+
+        Raises:
+            UserError: a file cannot be read, a column is missing from it, or a cell cannot be read.
+        """
+        done = 0
+        for path in inputs:
+            table = table_file.read(Path(path))
+            values, bad = _values(table, self.columns)
+            if bad.any():
+                raise UserError(_bad_cell(table, self.columns))
+            unseen = _unseen(table, self.columns, values)
+            if unseen:
+                warnings.warn(f"{table.file}: {unseen}", stacklevel=2)
+            matrix = self.matrix(values)
+            for start in range(0, len(table), batch):
+                rows = matrix[start : start + batch]
+                names = [table.place(row) for row in range(start, start + len(rows))]
+                yield names, {"input": rows, "index": torch.arange(done + start, done + start + len(rows))}
+            done += len(table)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One split, read and cleaned: the table's name and lines, the values of each column, the target."""
+
+    file: str
+    lines: np.ndarray
+    values: list[np.ndarray]
+    target: Tensor  # int64 (rows,) or float32 (rows, 1)
+
+
+class TableSource:
+    """A table in memory, as batches of ``input`` (rows, features) float32, ``target`` (rows,) int64 for classes or
+    (rows, 1) float32 for numbers, standardised with ``spec.target_mean`` and ``target_std``, and ``index`` (rows,) int64.
+
+    The inputs obey ``Order.scaling``; the target is always standardised, because every metric takes that back.
+    """
+
+    def __init__(self, spec: DataSpec, columns: tuple[Column, ...], parts: Mapping[str, _Part], device: str) -> None:
+        self._spec, self._columns, self._parts, self._device = spec, columns, parts, device
+        self._made: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def spec(self) -> DataSpec:
+        return self._spec
+
+    def encoder(self, scaling: str) -> TableEncoder:
+        return TableEncoder(self._columns, scaling)
+
+    def steps(self, order: Order) -> int:
+        """Batches in an epoch, the last one with what is left."""
+        return -(-self._rows(order.split) // order.batch)
+
+    def batches(self, order: Order) -> Iterator[Batch]:
+        """The batches from ``order.start`` on. A rank may get no row of the last one; it is given an empty batch."""
+        inputs, targets = self._tensors(order.split, order.scaling)
+        count = self._rows(order.split)
+        rows = shuffled(count, order.seed, order.epoch) if order.shuffle else torch.arange(count)
+        rows = rows.to(self._device)
+        for step in range(order.start, self.steps(order)):
+            mine = rows[step * order.batch : (step + 1) * order.batch][order.rank :: order.world]
+            batch = {"input": inputs[mine], "target": targets[mine], "index": mine}
+            for augment in order.augment:
+                batch = augment(batch, RowChance(order.seed, order.epoch, mine))
+            yield batch
+
+    def name(self, split: str, index: int) -> str:
+        """ "houses.csv:17": the file, and the line on which the row begins."""
+        self._rows(split)
+        return f"{self._parts[split].file}:{self._parts[split].lines[index]}"
+
+    def _rows(self, split: str) -> int:
+        if split not in self._spec.counts:
+            raise UserError(f"{self._spec.name} has no split `{split}`. Write one of {listed(self._spec.counts)}.")
+        return self._spec.counts[split]
+
+    def _tensors(self, split: str, scaling: str) -> tuple[Tensor, Tensor]:
+        """Inputs and targets on the device, made when first asked for."""
+        if (split, scaling) not in self._made:
+            self._rows(split)
+            part = self._parts[split]
+            matrix = self.encoder(scaling).matrix(part.values)
+            self._made[split, scaling] = matrix.to(self._device), part.target.to(self._device)
+        return self._made[split, scaling]
+
+
+def read(
+    path: str | Path,
+    *,
+    target: str | None = None,
+    split: Holdout | Fold | None = None,
+    task: str = "auto",
+    on_bad_row: str = "refuse",
+    device: str = "cpu",
+) -> TableSource:
+    """The table in a file, or in a folder with ``train.csv`` and ``val.csv`` (also ``.tsv``, ``.txt``, ``.parquet``,
+    ``.gz``; also valid, validation or test for val).
+
+    Args:
+        path: the file or folder.
+        target: the column to predict.
+        split: how a single table is divided; a fifth of the rows is held out if nothing is said.
+        task: "classification", "regression", or "auto" to choose by what the target holds.
+        on_bad_row: "refuse" rows that are broken, have no target or a cell that is no finite number where numbers are
+            expected; or "skip" them, which is noted.
+        device: where the inputs and targets are kept.
+
+    Raises:
+        UserError: the table cannot be used; the message names the line or the column and says what to write.
+    """
+    path = Path(path)
+    if on_bad_row not in ("refuse", "skip"):
+        raise UserError(f"there is no way `{on_bad_row}` to treat bad rows. Write `refuse` or `skip`.")
+    files, notes = _files(path) if path.is_dir() else ({"train": path}, [])
+    if "val" in files and isinstance(split, Fold):
+        raise UserError(
+            f"{path} has a split of its own ({files['train'].name}, {files['val'].name}), so it is not divided into "
+            f"folds. Give one table alone: `{files['train']}`."
+        )
+    tables = {part: table_file.read(file, on_bad_row) for part, file in files.items()}
+    for table in tables.values():
+        name = table_target.checked_name(table, target)
+    task, why = table_target.chosen_task(tables["train"], name, task)
+    parts = {part: table_target.labelled(table, name, task, on_bad_row) for part, table in tables.items()}
+    notes = [*notes, why, *(note for part in parts.values() for note in _left_out(part))]
+    if "val" not in parts:
+        parts, note = _divided(parts["train"], split or Holdout(), stratify=task == "classification")
+        notes.append(note)
+    train, columns, learned = _learned(parts["train"], name, on_bad_row)
+    goal = table_target.fitted(train, name, task)
+    stem = path.name if path.is_dir() else Path(path.name.lower().removesuffix(".gz")).stem
+    return _source(
+        stem,
+        {**parts, "train": train},
+        (columns, goal),
+        notes=[*notes, *learned],
+        on_bad_row=on_bad_row,
+        device=device,
+    )
+
+
+def bundled(name: str, *, split: Holdout | Fold | None = None, device: str = "cpu") -> TableSource:
+    """A table that comes with scikit-learn: iris, wine, breast-cancer (classes) or diabetes (a number).
+
+    Columns are in their original units, so that standardisation knows the training rows only.
+    """
+    from sklearn import datasets
+
+    if name not in BUNDLED:
+        raise UserError(
+            f"there is no bundled table `{name}`{nearest(name, list(BUNDLED))}. Write one of {listed(BUNDLED)}."
+        )
+    import pyarrow as pa
+
+    load = {"iris": datasets.load_iris, "wine": datasets.load_wine, "breast-cancer": datasets.load_breast_cancer}
+    data = load[name]() if name in load else datasets.load_diabetes(scaled=False)
+    task, what = ("classification", "class") if name in load else ("regression", "disease progression")
+    target = np.array(data.target_names)[data.target] if name in load else data.target.astype(np.float64)
+    columns = {str(column): pa.chunked_array([data.data[:, at]]) for at, column in enumerate(data.feature_names)}
+    rows = Labelled(Table(name, columns, np.arange(1, len(target) + 1)), target)
+    parts, note = _divided(rows, split or Holdout(), stratify=task == "classification")
+    train, learned, notes = _learned(parts["train"], what, "refuse")
+    goal = table_target.fitted(train, what, task)
+    return _source(name, parts, (learned, goal), notes=[note, *notes], device=device)
+
+
+def _files(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """The tables of a folder by split, "val" being absent where there is none, and notes."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if Path(file.name.lower().removesuffix(".gz")).suffix in table_file.ENDINGS:
+            found.setdefault(file.name.split(".")[0].lower(), []).append(file)
+    if "train" not in found:
+        have = listed(file.name for files in found.values() for file in files)
+        raise UserError(
+            f"{folder} has no table called train. Name the tables train.csv and val.csv, or give one table: "
+            + (f"there is {have}." if have else "there is none in this folder.")
+        )
+    validation = [name for name in VALIDATION if name in found]
+    for name in ("train", *validation[:1]):
+        if len(found[name]) > 1:
+            twins = listed(file.name for file in found[name])
+            raise UserError(f"{folder} has more than one table called {name}: {twins}. Keep one of them.")
+    if not validation:
+        return {"train": found["train"][0]}, [f"{folder.name} has no table for validation (val.csv)"]
+    files = {"train": found["train"][0], "val": found[validation[0]][0]}
+    others = [found[name][0].name for name in validation[1:]]
+    return files, [f"{files['val'].name} validates; {listed(others)} is not read"] if others else []
+
+
+def _divided(rows: Labelled, split: Holdout | Fold, *, stratify: bool) -> tuple[dict[str, Labelled], str]:
+    """The rows as "train" and "val", and a note on how they were divided."""
+    if len(rows.target) < 2:
+        raise UserError(
+            f"{rows.table.file} has {len(rows.target)} usable row, too few to train and validate. Give more rows."
+        )
+    marks = split.assign(rows.target, stratify=stratify)
+    parts = {mark: rows.kept(marks == mark) for mark in ("train", "val")}
+    how = f"fold {split.index + 1} of {split.of}" if isinstance(split, Fold) else f"{split.fraction:.0%} held out"
+    sizes = f"{len(parts['train'].target):,} training and {len(parts['val'].target):,} validation rows"
+    return parts, f"split made here: {how}, {'stratified, ' if stratify else ''}seed {split.seed}: {sizes}"
+
+
+def _left_out(part: Labelled) -> Iterator[str]:
+    if part.table.broken:
+        lines = ", ".join(map(str, part.table.broken[:5])) + (" …" if len(part.table.broken) > 5 else "")
+        yield f"{len(part.table.broken)} broken rows of {part.table.file} left out: lines {lines}"
+    if part.without:
+        yield f"{part.without} rows of {part.table.file} left out: no usable target"
+
+
+def _learned(train: Labelled, target: str, on_bad_row: str) -> tuple[Labelled, tuple[Column, ...], list[str]]:
+    """The columns learned from the training rows, those rows without the ones that cannot be read, and notes.
+
+    Raises:
+        UserError: a cell cannot be read, or no column is of use.
+    """
+    rows = len(train.target)
+    while True:
+        cells = {name: column for name, column in train.table.columns.items() if name != target}
+        found = {name: fitted(name, column, train.table.lines) for name, column in cells.items()}
+        columns = tuple(column for column in found.values() if isinstance(column, Column))
+        bad = _values(train.table, columns)[1]
+        if not bad.any():
+            break
+        if on_bad_row == "refuse":
+            raise UserError(_bad_cell(train.table, columns))
+        train = train.kept(~bad)  # and learn again: they shall leave no trace in the statistics
+    useless = [f"`{name}` ({why})" for name, why in found.items() if isinstance(why, str)]
+    if not columns:
+        why = f"left out: {', '.join(useless)}" if useless else f"there is no column but the target `{target}`"
+        raise UserError(
+            f"{train.table.file} has no column to learn from: {why}. Give columns of numbers or categories; in a text "
+            "file they are divided by commas, semicolons, tabs or bars."
+        )
+    categories = [f"`{column.name}` ({len(column.categories)})" for column in columns if column.categories]
+    absent = [column.name for column in columns if column.missing]
+    notes = [f"left out: {', '.join(useless)}"] * bool(useless)
+    notes += [f"read as categories: {', '.join(categories)}"] * bool(categories)
+    notes += [f"values are missing in {listed(absent)}: filled in, and marked by a feature of its own"] * bool(absent)
+    notes += [_cells_note(train, rows)] * (len(train.target) < rows)
+    return train, columns, notes
+
+
+def _cells_note(part: Labelled, rows: int) -> str:
+    return f"{rows - len(part.target)} rows of {part.table.file} left out: a cell is no finite number"
+
+
+def _source(
+    name: str,
+    parts: Mapping[str, Labelled],
+    learned: tuple[tuple[Column, ...], Target],
+    *,
+    notes: list[str],
+    on_bad_row: str = "refuse",
+    device: str,
+) -> TableSource:
+    """All parts, read with what was learned from the training rows."""
+    columns, target = learned
+    made: dict[str, _Part] = {}
+    for split, part in parts.items():
+        values, bad = _values(part.table, columns)
+        if bad.any():
+            if on_bad_row == "refuse":
+                raise UserError(_bad_cell(part.table, columns))
+            part, values, rows = part.kept(~bad), [column[~bad] for column in values], len(part.target)
+            notes = [*notes, _cells_note(part, rows)]
+        if not len(part.target):
+            raise UserError(f"{part.table.file} has no usable row for {split}. Correct its rows, or give more.")
+        unseen = _unseen(part.table, columns, values) if split == "val" else ""
+        notes = [*notes, f"validation: {unseen}"] if unseen else notes
+        made[split] = _Part(part.table.file, part.table.lines, values, torch.from_numpy(target.encode(part)))
+    counts = [torch.bincount(part.target, minlength=len(target.classes)) for part in made.values() if target.classes]
+    absent = [label for label, count in zip(target.classes, counts[-1]) if not count] if counts else []
+    notes = [*notes, f"validation has no row of the class {listed(absent)}"] if absent else notes
+    spec = DataSpec(
+        name=name,
+        kind="table",
+        counts={split: len(part.lines) for split, part in made.items()},
+        shape=(sum(len(column.features) for column in columns),),
+        classes=target.classes,
+        class_counts=tuple(counts[0].tolist()) if counts else (),
+        target_names=() if target.classes else (target.name,),
+        target_mean=() if target.classes else (target.mean,),
+        target_std=() if target.classes else (target.std,),
+        notes=tuple(notes),
+    )
+    return TableSource(spec, columns, made, device)
+
+
+def _values(table: Table, columns: tuple[Column, ...]) -> tuple[list[np.ndarray], np.ndarray]:
+    """The values (rows,) of each column, and a mask (rows,) of the rows with a cell that cannot be read.
+
+    Raises:
+        UserError: the table lacks one of the columns.
+    """
+    values, bad = [], np.zeros(len(table), dtype=bool)
+    for column in columns:
+        if column.name not in table.columns:
+            near = nearest(column.name, list(table.columns))
+            raise UserError(
+                f"{table.file} has no column `{column.name}`, which the training data had{near}. "
+                "Give all columns that the model was trained on; the target may be left out."
+            )
+        cells, strange = column.read(table.columns[column.name])
+        values.append(cells)
+        bad |= strange
+    return values, bad
+
+
+def _bad_cell(table: Table, columns: tuple[Column, ...]) -> str:
+    """Which cell it was that could not be read: the first of the table."""
+    first = {column: np.flatnonzero(column.read(table.columns[column.name])[1]) for column in columns}
+    row, column = min((int(rows[0]), at) for at, rows in enumerate(first.values()) if len(rows))
+    name, kind = columns[column].name, columns[column].kind
+    wanted = {"number": "a finite number", "date": "a date such as 2024-05-31", "boolean": "true or false"}[kind]
+    if kind == "number" and np.isfinite(numbers(table.columns[name].slice(row, 1))[0]).all():
+        wanted = f"a number up to {FLOAT32_MAX:.1e}, the largest that 32 bits hold,"
+    return (
+        f"column `{name}` has '{table.cell(name, row)}' at {table.place(row)}, where {wanted} is expected. Correct it "
+        "(an empty cell is a missing value), or leave such rows out in training: `--on-bad-row skip`."
+    )
+
+
+def _unseen(table: Table, columns: tuple[Column, ...], values: list[np.ndarray]) -> str:
+    """How many cells hold a category that training did not have, with the first of each column; "" for none."""
+    found = {
+        column.name: np.flatnonzero(cells < 0) for column, cells in zip(columns, values) if column.kind == "category"
+    }
+    told = [
+        f"{len(rows)} in `{name}` (first '{table.cell(name, int(rows[0]))}' at {table.place(int(rows[0]))})"
+        for name, rows in found.items()
+        if len(rows)
+    ]
+    return f"categories that training did not have: {', '.join(told)}; read as none of the known ones" if told else ""

@@ -1,0 +1,76 @@
+"""What a user asked for, as plain data: one class for the data, one for the recipe, one for the run.
+
+``None`` always means: not asked, so the recipe decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DataAsk:
+    """Which data, read how. It is kept in the run folder, to read the same data again on resuming."""
+
+    data: str
+    target: str | None = None
+    task: str = "auto"  # auto, classification, regression
+    val_fraction: float = 0.2
+    split_seed: int = 0
+    fold: int | None = None  # this fold is the validation split …
+    folds: int | None = None  # … of so many
+    size: int | None = None
+    on_bad_file: str = "refuse"
+    memory_limit: float = 2.0  # GiB of decoded pictures kept in memory
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class RecipeAsk:
+    """Changes to the recipe."""
+
+    recipe: str | None = None  # paper, modern, FILE.py, or the folder of a run
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    opt: str | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    weight_decay: float | None = None
+    sched: str | None = None
+    warmup_epochs: float | None = None
+    label_smoothing: float | None = None
+    loss: str | None = None
+    class_weights: str | None = None
+    dropout: float | None = None
+    augment: bool = True
+    mixup: float | None = None
+    cutmix: float | None = None
+    reprob: float | None = None
+    color_jitter: float | None = None
+    hflip: float | None = None
+    rotate: float | None = None
+    noise: float | None = None
+    blur: float | None = None
+    scaling: str | None = None
+    clip_grad: float | None = None
+    grad_accum_steps: int | None = None
+    model_ema: float | None = None
+    patience: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class RunAsk:
+    """Where and how fast: nothing here changes what is learned, beyond rounding."""
+
+    output: str = "runs"
+    name: str | None = None
+    device: str | None = None
+    precision: str = "auto"
+    channels_last: bool | None = None
+    compile: bool = False
+    save_every: float = 30.0  # seconds between checkpoints, at least
+    log_interval: float = 10.0  # seconds between lines where there is no terminal
+    tensorboard: bool = False
+    deterministic: bool = False

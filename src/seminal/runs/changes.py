@@ -1,0 +1,195 @@
+"""What the user asked to be otherwise than the recipe: each change is made, and said aloud as a departure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from seminal.core import Augment, Departure, Recipe, Schedule, UserError
+from seminal.pieces.augment import (
+    Blur,
+    ColourJitter,
+    CutMix,
+    GaussianNoise,
+    HorizontalFlip,
+    Mixup,
+    RandomErasing,
+    Rotate,
+)
+from seminal.pieces.crops import Crop
+from seminal.runs.asks import RecipeAsk
+from seminal.train import schedules
+from seminal.train.optimisers import NAMES
+
+SCHEDULES: dict[str, Schedule] = {
+    "constant": schedules.Constant(),
+    "step": schedules.Steps((0.5, 0.75)),
+    "plateau": schedules.Plateau(),
+    "exponential": schedules.Exponential(),
+    "cosine": schedules.Cosine(),
+    "linear": schedules.Linear(),
+    "inverse-sqrt": schedules.InverseSqrt(),
+}
+RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "sgd": 0.1}
+
+
+def changed(recipe: Recipe, ask: RecipeAsk) -> Recipe:
+    """The recipe with the user's changes."""
+    _refuse_nonsense(ask)
+    new = replace(
+        recipe,
+        epochs=_or(ask.epochs, recipe.epochs),
+        steps=None if ask.epochs is not None else recipe.steps,
+        batch=_or(ask.batch_size, recipe.batch),
+        optim=_optim(recipe, ask),
+        lr=_or(ask.lr, RATES[ask.opt] if ask.opt and ask.opt != recipe.optim.name else recipe.lr),
+        task=_task(recipe, ask),
+        model=_model(recipe, ask),
+        augment=_augment(recipe, ask),
+        scaling=_or(ask.scaling, recipe.scaling),
+        clip=_or(ask.clip_grad, recipe.clip) or None,
+        accumulate=_or(ask.grad_accum_steps, recipe.accumulate),
+        ema=_or(ask.model_ema, recipe.ema),
+        patience=_or(ask.patience, recipe.patience),
+        seed=_or(ask.seed, recipe.seed),
+    )
+    new = replace(new, schedule=_schedule(new, ask))
+    return replace(new, departures=(*new.departures, *_said(recipe, new)))
+
+
+def _or(asked: Any, default: Any) -> Any:
+    return default if asked is None else asked
+
+
+def _refuse_nonsense(ask: RecipeAsk) -> None:
+    positive: dict[str, float | None] = {"epochs": ask.epochs, "batch-size": ask.batch_size}
+    positive |= {"grad-accum-steps": ask.grad_accum_steps, "patience": ask.patience, "lr": ask.lr}
+    for flag, value in positive.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"--{flag} {value} makes no sense: it must be above zero.")
+    shares: dict[str, float | None] = {
+        "label-smoothing": ask.label_smoothing,
+        "dropout": ask.dropout,
+        "model-ema": ask.model_ema,
+    }
+    shares |= {"momentum": ask.momentum}
+    for flag, value in shares.items():
+        if value is not None and not 0 <= value < 1:
+            raise UserError(f"--{flag} {value} makes no sense: it is a share, from 0 up to below 1.")
+    more: dict[str, float | None] = {
+        "weight-decay": ask.weight_decay,
+        "clip-grad": ask.clip_grad,
+        "mixup": ask.mixup,
+        "cutmix": ask.cutmix,
+    }
+    more |= {"reprob": ask.reprob, "color-jitter": ask.color_jitter, "warmup-epochs": ask.warmup_epochs}
+    more |= {"hflip": ask.hflip, "rotate": ask.rotate, "noise": ask.noise, "blur": ask.blur}
+    for flag, value in more.items():
+        if value is not None and not 0 <= value < float("inf"):
+            raise UserError(f"--{flag} {value} makes no sense: it must be zero or more.")
+    if ask.scaling not in (None, "standard", "pixel_mean", "none"):
+        raise UserError(f"there is no scaling `{ask.scaling}`. Write --scaling standard, pixel_mean or none.")
+
+
+def _optim(recipe: Recipe, ask: RecipeAsk) -> Any:
+    name = (ask.opt or recipe.optim.name).lower()
+    if name not in NAMES:
+        raise UserError(f"there is no optimiser `{name}`. Write --opt with one of: {', '.join(NAMES)}.")
+    momentum = _or(ask.momentum, recipe.optim.momentum)
+    if ask.momentum is not None and name in ("adam", "adamw", "adagrad"):
+        raise UserError(f"--momentum belongs to sgd and rmsprop, not to {name}: leave it out.")
+    nesterov = _or(ask.nesterov, recipe.optim.nesterov) and name == "sgd" and momentum > 0
+    if ask.nesterov and not nesterov:
+        raise UserError("--nesterov needs --opt sgd and a --momentum above zero.")
+    decay = _or(ask.weight_decay, recipe.optim.weight_decay)
+    return replace(recipe.optim, name=name, momentum=momentum, nesterov=nesterov, weight_decay=decay)
+
+
+def _schedule(recipe: Recipe, ask: RecipeAsk) -> Schedule:
+    schedule = recipe.schedule
+    warmup = schedule if isinstance(schedule, schedules.Warmup) else None
+    if ask.sched is not None:
+        if ask.sched not in SCHEDULES:
+            raise UserError(f"there is no schedule `{ask.sched}`. Write --sched with one of: {', '.join(SCHEDULES)}.")
+        then = SCHEDULES[ask.sched]
+        schedule = replace(warmup, then=then) if warmup else then
+    if ask.warmup_epochs is not None:
+        if ask.warmup_epochs >= recipe.epochs:
+            raise UserError(
+                f"--warmup-epochs {ask.warmup_epochs:g} is not shorter than the {recipe.epochs} epochs of the run."
+            )
+        then = schedule.then if isinstance(schedule, schedules.Warmup) else schedule
+        schedule = schedules.Warmup(then, ask.warmup_epochs / recipe.epochs) if ask.warmup_epochs else then
+    return schedule
+
+
+def _task(recipe: Recipe, ask: RecipeAsk) -> Any:
+    known = {f.name for f in dataclasses.fields(recipe.task)}  # type: ignore[arg-type]
+    wanted = {"loss": ask.loss, "label_smoothing": ask.label_smoothing}
+    wanted["balance"] = {None: None, "balanced": True, "none": False}.get(ask.class_weights, ask.class_weights)
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    for name in wanted:
+        if name not in known:
+            flag = {"balance": "class-weights"}.get(name, name.replace("_", "-"))
+            raise UserError(
+                f"--{flag} has no meaning for this task ({type(recipe.task).__name__.lower()}): leave it out."
+            )
+    if not isinstance(wanted.get("balance", False), bool):
+        raise UserError(f"--class-weights {ask.class_weights} is not known: write `balanced` or `none`.")
+    return replace(recipe.task, **wanted)  # type: ignore[type-var]
+
+
+def _model(recipe: Recipe, ask: RecipeAsk) -> Any:
+    if ask.dropout is None:
+        return recipe.model
+    if "dropout" not in {f.name for f in dataclasses.fields(recipe.model)}:
+        raise UserError(
+            f"{recipe.variant} has no dropout: leave --dropout out, or use a model that has it (mlp, alexnet)."
+        )
+    return replace(recipe.model, dropout=ask.dropout)
+
+
+def _augment(recipe: Recipe, ask: RecipeAsk) -> tuple[Augment, ...]:
+    kept = tuple(a for a in recipe.augment if ask.augment)
+    new: list[tuple[type, float | None, Augment]] = [
+        (HorizontalFlip, ask.hflip, HorizontalFlip(probability=ask.hflip or 0.0)),
+        (Rotate, ask.rotate, Rotate(ask.rotate or 0.0)),
+        (Blur, ask.blur, Blur(probability=ask.blur or 0.0)),
+        (GaussianNoise, ask.noise, GaussianNoise(ask.noise or 0.0)),
+        (ColourJitter, ask.color_jitter, ColourJitter(*[ask.color_jitter or 0.0] * 3)),
+        (RandomErasing, ask.reprob, RandomErasing(probability=ask.reprob or 0.0)),
+        (Mixup, ask.mixup, Mixup(alpha=ask.mixup or 1.0)),
+        (CutMix, ask.cutmix, CutMix(alpha=ask.cutmix or 1.0)),
+    ]
+    for kind, strength, augment in new:
+        if strength is not None:
+            kept = tuple(a for a in kept if not isinstance(a, kind)) + ((augment,) if strength else ())
+    crops = tuple(a for a in kept if isinstance(a, Crop))
+    return crops + tuple(a for a in kept if not isinstance(a, Crop))
+
+
+def _said(old: Recipe, new: Recipe) -> Iterator[Departure]:
+    words = {"batch": "batches of", "lr": "learning rate", "clip": "gradient norm clipped at", "ema": "moving average"}
+    for field in dataclasses.fields(Recipe):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if before != after and field.name not in ("departures", "seed", "steps"):
+            name = words.get(field.name, field.name)
+            yield Departure(f"{name} {briefly(after)} (recipe: {briefly(before)})", "you asked for it")
+
+
+def briefly(value: Any) -> str:
+    """A value of a recipe in a few words: only what differs from the class's defaults."""
+    if isinstance(value, tuple):
+        return ", ".join(briefly(item) for item in value) or "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return str(value)
+    shown = [
+        f"{f.name.replace('_', ' ')} {briefly(getattr(value, f.name))}"
+        for f in dataclasses.fields(value)
+        if getattr(value, f.name) != f.default
+    ]
+    return type(value).__name__ + (f" ({', '.join(shown)})" if shown else "")

@@ -1,0 +1,79 @@
+"""Frozen dataclasses to JSON and back, so that a run can be read again without running anything that came from a disk.
+
+A dataclass becomes ``{"is": "seminal.pieces.crops.RandomCrop", "padding": 4}``. Reading accepts only frozen dataclasses
+of this package; whatever else a file names is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from seminal.core import UserError
+
+
+def to_json(value: Any) -> Any:
+    """JSON's own types for a value made of frozen dataclasses, tuples, mappings, numbers and strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        if not kind.__module__.startswith("seminal."):
+            raise UserError(
+                f"the recipe uses `{kind.__module__}.{kind.__name__}`, which is not part of seminal, so the run folder could "
+                "not be read back. Build the recipe from the words of seminal.core, .pieces, .tasks and .train.schedules."
+            )
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"is": f"{kind.__module__}.{kind.__qualname__}", **fields}
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"is": "float", "value": str(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise UserError(f"the recipe holds a {type(value).__name__} ({value!r}), which cannot be written to JSON")
+
+
+def from_json(value: Any) -> Any:
+    """The inverse of `to_json`; lists become tuples. Raises `UserError` for anything that is not ours."""
+    if isinstance(value, list):
+        return tuple(from_json(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "is" not in value:
+        return {key: from_json(item) for key, item in value.items()}
+    if value["is"] == "float":
+        return float(value["value"])
+    kind = _dataclass(value["is"])
+    known = {f.name for f in dataclasses.fields(kind)}
+    if unknown := value.keys() - known - {"is"}:
+        raise UserError(f"{value['is']} has no {', '.join(sorted(unknown))}: the file is of another version of seminal")
+    return kind(**{key: from_json(item) for key, item in value.items() if key != "is"})
+
+
+def _dataclass(name: str) -> type[Any]:
+    module, _, kind = str(name).rpartition(".")
+    refused = UserError(f"`{name}` is not a word of seminal, and nothing else is read from a run folder")
+    if not module.startswith("seminal."):
+        raise refused
+    try:
+        found = getattr(importlib.import_module(module), kind)
+    except (ImportError, AttributeError) as error:
+        raise refused from error
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found) and vars(found)["__dataclass_params__"].frozen):
+        raise refused
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """The JSON of a file. Raises `UserError` where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: is {path.parent} the folder of a run?") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is damaged: {error}") from None

@@ -1,0 +1,236 @@
+"""The verbs that look at a finished run: eval, predict, report, compare."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seminal.core import Augment, Order, Precision, Recipe, Source, UserError
+from seminal.pieces.augment import HorizontalFlip
+from seminal.pieces.crops import FixedCrop
+from seminal.report.terminal import say, table
+from seminal.runs import portrait
+from seminal.runs.changes import briefly
+from seminal.runs.codec import read_json
+from seminal.runs.diary import Diary
+from seminal.runs.folder import RunFolder
+from seminal.runs.machine import device_for
+from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
+from seminal.runs.sources import open_source
+from seminal.train.evaluate import predicted, scored
+from seminal.train.precision import arithmetic, in_layout, laid_out
+
+PLACES = ("top_left", "top_right", "bottom_left", "bottom_right", "centre")
+PERCENT = portrait.PERCENT
+
+
+# --------------------------------------------------------------------------------------------------------------- eval
+
+
+def evaluate(
+    run: str,
+    *,
+    data: str | None = None,
+    split: str | None = None,
+    ten_crop: bool = False,
+    weights: str = "best",
+    as_json: bool = False,
+) -> int:
+    """Score the run's weights on a split of its own data, or of other data; writes ``predictions.csv``."""
+    folder = RunFolder.existing(run)
+    plan = plan_of(folder)
+    device = device_for(plan.run.device)
+    source = source_of(folder, plan, device) if data is None else _other(data, folder, plan, device)
+    split = split or ("test" if "test" in source.spec.counts else "val")
+    if split not in source.spec.counts:
+        raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
+    recipe = plan.recipe
+    model = laid_out(best_model(folder, plan, device, weights), recipe.precision or Precision())
+    order = Order(split, max(recipe.batch, 128), scaling=recipe.scaling)
+    if ten_crop:
+        metrics = _ten_crops(model, source, recipe, order)
+    else:
+        metrics = recipe.task.summary(scored(model, source, recipe, order))
+    _write_predictions(folder, model, source, recipe, order)
+    if as_json:
+        print(json.dumps({"run": str(folder.path), "split": split, "rows": source.spec.counts[split], **metrics}))
+        return 0
+    crops = ", ten crops of each" if ten_crop else ""
+    say(split, f"{source.spec.counts[split]:,} rows of {source.spec.name}{crops}, {weights} weights")
+    for name, value in metrics.items():
+        say(name, f"{value:.2%}" if name in PERCENT else f"{value:.5g}")
+    say("written", f"{folder.path}/predictions.csv")
+    return 0
+
+
+def _other(data: str, folder: RunFolder, plan: Plan, device: torch.device) -> Source:
+    """Other data of the same form, scored as the run's own would be: its classes must be the run's."""
+    from seminal.runs.shelf import papers
+
+    ask = replace(plan.data, data=data)
+    source = open_source(ask, papers()[plan.paper].variants[plan.recipe.variant], str(device))
+    own = encoder_of(folder)
+    if source.encoder(plan.recipe.scaling) != own and source.spec.classes != getattr(
+        own, "classes", source.spec.classes
+    ):
+        raise UserError(f"{data} has other classes than the run: {', '.join(source.spec.classes[:5])} …")
+    return source
+
+
+def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> dict[str, float]:
+    """Predictions averaged over the corners and the centre, each also mirrored (Krizhevsky et al. 2012, Sec. 4.1)."""
+    if source.spec.kind != "images" or not source.spec.classes:
+        raise UserError("--ten-crop averages over crops of pictures with classes: leave it out for other data.")
+    total: Tensor | None = None
+    target = torch.empty(0)
+    for place in PLACES:
+        for flip in (0.0, 1.0):
+            augment: tuple[Augment, ...] = (FixedCrop(place), HorizontalFlip(probability=flip))  # type: ignore[assignment]
+            pairs = [
+                (b["target"], p["probability"])
+                for b, p in predicted(model, source, recipe, replace(order, augment=augment))
+            ]
+            target, probability = (torch.cat(column) for column in zip(*pairs))
+            total = probability if total is None else total + probability
+    assert total is not None
+    logits = (total / 10).clamp_min(1e-12).log()
+    task: Any = recipe.task
+    metrics: dict[str, float] = task.summary(task.score_logits(logits, target))
+    return metrics
+
+
+def _write_predictions(folder: RunFolder, model: nn.Module, source: Source, recipe: Recipe, order: Order) -> None:
+    spec = source.spec
+    scale, shift = spec.target_std or (1.0,) * spec.outputs, spec.target_mean or (0.0,) * spec.outputs
+    lines: list[list[str]] = []
+    for batch, found in predicted(model, source, recipe, order):
+        for i, row in enumerate(batch["index"].tolist()):
+            name = source.name(order.split, row)
+            if spec.classes:
+                probability = found["probability"][i]
+                guess = int(probability.argmax())
+                truth = spec.classes[int(batch["target"][i])]
+                lines.append([name, truth, spec.classes[guess], f"{float(probability[guess]):.4f}"])
+            else:
+                truths = [f"{float(t) * s + m:.6g}" for t, s, m in zip(batch["target"][i], scale, shift)]
+                lines.append([name, *truths, *(f"{float(v):.6g}" for v in found["value"][i])])
+    head = ["row", "true", "predicted", "confidence"]
+    if not spec.classes:
+        head = ["row", *(f"{n} true" for n in spec.target_names), *(f"{n} predicted" for n in spec.target_names)]
+    _write_csv(folder.path / "predictions.csv", head, lines)
+
+
+def _write_csv(path: Path, head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([head, *lines])
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+# ------------------------------------------------------------------------------------------------------------- predict
+
+
+def predict(run: str, inputs: list[str], *, top: int = 3, csv_file: str | None = None, as_json: bool = False) -> int:
+    """Predictions for the user's own files, read as validation read its own."""
+    if top < 1:
+        raise UserError(f"--top {top} shows nothing: write 1 or more.")
+    folder = RunFolder.existing(run)
+    plan = plan_of(folder)
+    lines: list[list[str]] = []
+    head: list[str] = []
+    for name, answer in _answers(folder, plan, inputs):
+        ranked = sorted(answer.items(), key=lambda pair: -pair[1])[:top] if _has_classes(plan) else list(answer.items())
+        if as_json:
+            print(json.dumps({"input": name, **dict(ranked)}, ensure_ascii=False))
+        elif _has_classes(plan):
+            print(f"{name}  " + "  ".join(f"{label} {share:.1%}" for label, share in ranked))
+        else:
+            print(f"{name}  " + "  ".join(f"{target} {value:.6g}" for target, value in ranked))
+        head = ["input", "predicted", *answer] if _has_classes(plan) else ["input", *answer]
+        guess = [ranked[0][0]] if _has_classes(plan) else []
+        lines.append([name, *guess, *(f"{value:.6g}" for value in answer.values())])
+    if csv_file:
+        _write_csv(Path(csv_file), head, lines)
+        say("written", csv_file)
+    return 0
+
+
+def _has_classes(plan: Plan) -> bool:
+    return bool(getattr(plan.recipe.task, "classes", 0))
+
+
+def _answers(folder: RunFolder, plan: Plan, inputs: list[str]) -> Iterator[tuple[str, dict[str, float]]]:
+    """(name, probability per class or value per target) for each input, in their order."""
+    device = device_for(plan.run.device)
+    recipe = plan.recipe
+    precision = recipe.precision or Precision()
+    model = laid_out(best_model(folder, plan, device), precision)
+    labels = read_json(folder.path / "labels.json")
+    for names, batch in encoder_of(folder).encode(inputs, 128):
+        with torch.no_grad(), arithmetic(precision, device):
+            found = recipe.task.predict(model, in_layout(batch, device, precision))
+        for name, values in zip(names, next(iter(found.values())).tolist(), strict=True):
+            yield name, dict(zip(labels, values, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------------ report, compare
+
+
+def report(run: str) -> int:
+    """Write the run's report anew, from its folder and its data."""
+    folder = RunFolder.existing(run)
+    plan = plan_of(folder)
+    source = source_of(folder, plan, device_for(plan.run.device))
+    _, note = folder.read_tensors("last.state")
+    diary = Diary(plan.recipe.task.goal)
+    diary.restore(note["diary"])
+    portrait.finish(folder, plan, source, diary)
+    say("report", f"{folder.path}/report.html")
+    return 0
+
+
+def compare(runs: list[str]) -> int:
+    """Runs side by side: the best epoch of each, and the settings in which they differ."""
+    folders = [RunFolder.existing(run) for run in runs]
+    plans = [plan_of(folder) for folder in folders]
+    rows = []
+    for folder, plan in zip(folders, plans):
+        diary = Diary(plan.recipe.task.goal)
+        diary.restore(folder.read_tensors("last.state")[1]["diary"])
+        best = diary.best or {}
+        goal = plan.recipe.task.goal.metric
+        value = best.get(goal)
+        shown = "–" if value is None else (f"{value:.2%}" if goal in PERCENT else f"{value:.4g}")
+        rows.append([str(folder.path), f"{goal} {shown}", f"{best.get('epoch', 0):.0f}", f"{diary.seconds:.0f} s"])
+    table(["run", "best", "epoch", "training"], rows)
+    different = list(_differences(plans))
+    if different and len(plans) > 1:
+        print()
+        table(["setting", *(folder.path.name for folder in folders)], different)
+    return 0
+
+
+def _differences(plans: list[Plan]) -> Iterator[list[str]]:
+    settings = [dict(_flat(plan)) for plan in plans]
+    for name in dict.fromkeys(name for setting in settings for name in setting):
+        values = [setting.get(name, "–") for setting in settings]
+        if len(set(values)) > 1:
+            yield [name, *values]
+
+
+def _flat(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield "data", plan.data.data
+    if plan.data.fold is not None:
+        yield "fold", str(plan.data.fold + 1)
+    for field in dataclasses.fields(plan.recipe):
+        if field.name not in ("departures", "sources"):
+            yield field.name, briefly(getattr(plan.recipe, field.name))

@@ -1,0 +1,96 @@
+"""The machine a run is on: its device, its processes, its versions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+import seminal
+from seminal.core import UserError
+
+
+def device_for(asked: str | None) -> torch.device:
+    """The device asked for, or the best there is. Under ``torchrun`` each process has its own GPU."""
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    if asked is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda", local)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        raise UserError(f"the device `{asked}` is not to be had here. There is: {', '.join(there)}.") from None
+    return device
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Joined with the other processes ``torchrun`` has started, if it has."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+class Stop:
+    """Ctrl-C or a job's end, noticed between two steps, when everything can be saved. A second Ctrl-C ends at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not the main thread: signals are somebody else's
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """What a number measured here depends on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "seminal": seminal.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": f"{device.type}: {name}",
+        "threads": str(torch.get_num_threads()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def command_line() -> str:
+    """The command that was typed."""
+    words = ["seminal", *sys.argv[1:]]
+    return " ".join(f"'{word}'" if not word or set(word) & set(" '\"$&|<>*?()") else word for word in words)

@@ -1,0 +1,84 @@
+"""A run as it stands in ``recipe.json``: everything that decides it, and what is built from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from seminal.core import Encoder, Recipe, Source, UserError
+from seminal.runs.asks import DataAsk, RunAsk
+from seminal.runs.folder import RunFolder
+from seminal.runs.shelf import papers
+from seminal.runs.sources import open_source
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``paper`` is the name of the paper's file; the recipe is the resolved one, precision included."""
+
+    paper: str
+    data: DataAsk
+    recipe: Recipe
+    run: RunAsk
+
+    @property
+    def title(self) -> str:
+        return f"{self.recipe.variant} on {self.data.data}"
+
+
+def model_of(plan: Plan, device: torch.device) -> nn.Module:
+    """The model with its first weights, which depend on the recipe's seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.recipe.seed)
+        return papers()[plan.paper].build(plan.recipe.model).to(device)
+
+
+def plan_of(folder: RunFolder) -> Plan:
+    """The plan of an existing run."""
+    plan = folder.read_json("recipe.json")
+    if not isinstance(plan, Plan):
+        raise UserError(f"{folder.path}/recipe.json does not hold a run")
+    return plan
+
+
+def encoder_of(folder: RunFolder) -> Encoder:
+    """How the run reads an input."""
+    encoder: Encoder = folder.read_json("reader.json")
+    return encoder
+
+
+def best_model(folder: RunFolder, plan: Plan, device: torch.device, which: str = "best") -> nn.Module:
+    """The model with the best weights of the run (or the last)."""
+    model = model_of(plan, device)
+    name = f"{which}.safetensors"
+    tensors, _ = folder.read_tensors(name)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"{folder.path / name} does not fit {plan.recipe.variant}: {error}") from None
+    return model.eval()
+
+
+def source_of(folder: RunFolder, plan: Plan, device: torch.device) -> Source:
+    """The run's data, read again. Raises `UserError` where they are not what they were."""
+    source = open_source(plan.data, papers()[plan.paper].variants[plan.recipe.variant], str(device))
+    if (folder.path / "split.csv").read_text(encoding="utf-8") != split_table(source):
+        raise UserError(
+            f"{plan.data.data} is not what it was when this run began: rows were added, removed or renamed. "
+            f"Put the data back as {folder.path}/split.csv lists them, or start a new run."
+        )
+    return source
+
+
+def split_table(source: Source) -> str:
+    """``split,name`` for every row of the data."""
+    lines = ["split,name"]
+    for split, count in source.spec.counts.items():
+        lines += [f"{split},{_quoted(source.name(split, index))}" for index in range(count)]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\n\r') else name

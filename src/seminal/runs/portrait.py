@@ -1,0 +1,170 @@
+"""The report of a run, drawn from its folder, its best weights and its data."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seminal.core import Order, Recipe, Source
+from seminal.pieces.measure import parameters
+from seminal.report import data as report_data
+from seminal.report import page
+from seminal.report.data import Citation, Picture, Report, Scatter
+from seminal.report.pictures import filter_grid, png
+from seminal.runs.changes import briefly
+from seminal.runs.codec import read_json
+from seminal.runs.diary import Diary
+from seminal.runs.folder import RunFolder
+from seminal.runs.machine import device_for
+from seminal.runs.plan import Plan, best_model
+from seminal.runs.shelf import papers
+from seminal.train.evaluate import predicted
+
+PERCENT = ("top1", "top5", "recall")
+MISTAKES = 24
+PER_CLASS = 4
+POINTS = 2000  # in the plot of predictions against truth
+
+
+def finish(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> None:
+    """Write ``report.json`` and ``report.html``."""
+    report = _portrait(folder, plan, source, diary)
+    folder.write("report.json", report_data.to_json(report))
+    folder.write("report.html", page.render(report))
+
+
+def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Report:
+    recipe, spec, paper = plan.recipe, source.spec, papers()[plan.paper]
+    model = best_model(folder, plan, device_for(plan.run.device))
+    goal = recipe.task.goal
+    report = Report(
+        title=f"{recipe.variant} on {spec.name}",
+        paper=Citation(f"{paper.authors}: {paper.title}. {paper.venue} {paper.year}.", paper.url),
+        goal=goal,
+        headline=tuple(_headline(plan, diary, model)),
+        rows=tuple(diary.rows),
+        trace=report_data.thinned(diary.trace) if diary.trace["step"] else {},
+        percent=PERCENT,
+        filters=tuple(_filters(model)),
+        settings=tuple(_settings(recipe)),
+        departures=(*recipe.model.departures(), *recipe.departures),
+        environment=read_json(folder.path / "env.json"),
+        command=(folder.path / "command.txt").read_text(encoding="utf-8").strip(),
+        notes=spec.notes,
+        next_commands=(
+            (f"seminal predict {folder.path} INPUT", "predict for your own files"),
+            (f"seminal eval {folder.path}", "score the best weights again"),
+            (f"seminal resume {folder.path}", "go on, if it was stopped"),
+        ),
+    )
+    if spec.classes:
+        return _with_classes(report, model, plan, source)
+    return _with_scatter(report, model, plan, source)
+
+
+def _headline(plan: Plan, diary: Diary, model: nn.Module) -> Iterator[tuple[str, str]]:
+    goal, best = plan.recipe.task.goal, diary.best
+    if best:
+        value = best[goal.metric]
+        yield f"best {goal.metric}", f"{value:.1%}" if goal.metric in PERCENT else f"{value:.4g}"
+        yield "at epoch", f"{best['epoch']:.0f} of {plan.recipe.epochs}"
+    yield "training", f"{diary.seconds:.0f} s" if diary.seconds < 600 else f"{diary.seconds / 60:.0f} min"
+    if diary.rows:
+        yield "speed", f"{diary.rows[-1]['rows_per_s'] or 0:,.0f} rows/s"
+    yield "parameters", f"{parameters(model):,}"
+
+
+def _settings(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    hidden = ("name", "variant", "departures", "sources", "least_steps")
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        if field.name not in hidden and value is not None:
+            yield field.name.replace("_", " "), briefly(value), recipe.sources.get(field.name, "")
+
+
+def _filters(model: nn.Module) -> Iterator[Picture]:
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is not None:
+        size = "×".join(map(str, first.weight.shape[1:]))
+        yield Picture(filter_grid(first.weight), f"{len(first.weight)} filters of the first layer, each {size}")
+
+
+# ------------------------------------------------------------------------------------------------------------- classes
+
+
+def _with_classes(report: Report, model: nn.Module, plan: Plan, source: Source) -> Report:
+    recipe, classes = plan.recipe, source.spec.classes
+    order = Order("val", max(recipe.batch, 128), scaling=recipe.scaling)
+    pairs = [(b["index"], b["target"], p["probability"]) for b, p in predicted(model, source, recipe, order)]
+    index, target, probability = (torch.cat(column).cpu() for column in zip(*pairs))
+    guess = probability.argmax(1)
+    confusion = torch.bincount(target * len(classes) + guess, minlength=len(classes) ** 2).view(len(classes), -1)
+    of_class = confusion.sum(1)
+    recalls = [float(confusion[c, c] / n) if n else None for c, n in enumerate(of_class.tolist())]
+    return replace(
+        report,
+        classes=classes,
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        recalls=tuple(recalls),
+        mistakes=tuple(_mistakes(source, index, target, probability)),
+        samples=_samples(source, plan) if source.spec.kind == "images" else {},
+    )
+
+
+def _mistakes(source: Source, index: Tensor, target: Tensor, probability: Tensor) -> Iterator[Picture]:
+    """The wrong predictions the model was surest of."""
+    sure, guess = probability.max(1)
+    wrong = (guess != target).nonzero()[:, 0]
+    classes = source.spec.classes
+    for i in wrong[sure[wrong].argsort(descending=True)][:MISTAKES].tolist():
+        row = int(index[i])
+        caption = f"is {classes[int(target[i])]}, called {classes[int(guess[i])]} ({float(sure[i]):.0%} sure)"
+        yield Picture(_picture(source, "val", row), caption, source.name("val", row))
+
+
+def _picture(source: Source, split: str, row: int) -> bytes:
+    if source.spec.kind != "images":
+        return b""
+    batch = next(source.batches(Order(split, 1, start=row, scaling="none")))
+    return png((batch["input"][0].clamp(0, 1) * 255).round().byte())
+
+
+def _samples(source: Source, plan: Plan) -> dict[str, tuple[Picture, ...]]:
+    """A few training pictures of each class, as they are read."""
+    found: dict[str, list[Picture]] = {name: [] for name in source.spec.classes}
+    order = Order("train", 256, plan.recipe.seed, shuffle=True, scaling="none")
+    for batch in itertools.islice(source.batches(order), 20):
+        for picture, target, row in zip(batch["input"], batch["target"].tolist(), batch["index"].tolist()):
+            shelf = found[source.spec.classes[target]]
+            if len(shelf) < PER_CLASS:
+                pixels = (picture.clamp(0, 1) * 255).round().byte()
+                shelf.append(Picture(png(pixels), source.spec.classes[target], source.name("train", row)))
+        if all(len(shelf) == PER_CLASS for shelf in found.values()):
+            break
+    return {name: tuple(shelf) for name, shelf in found.items()}
+
+
+# ------------------------------------------------------------------------------------------------------------- numbers
+
+
+def _with_scatter(report: Report, model: nn.Module, plan: Plan, source: Source) -> Report:
+    recipe, spec = plan.recipe, source.spec
+    order = Order("val", max(recipe.batch, 128), scaling=recipe.scaling)
+    true, values = [], []
+    for batch, found in predicted(model, source, recipe, order):
+        true.append(batch["target"].double().cpu())
+        values.append(found["value"].double().cpu())
+    scale: Any = torch.tensor(spec.target_std or (1.0,) * spec.outputs, dtype=torch.float64)
+    shift: Any = torch.tensor(spec.target_mean or (0.0,) * spec.outputs, dtype=torch.float64)
+    truth, value = torch.cat(true)[:POINTS] * scale + shift, torch.cat(values)[:POINTS]
+    scatter = [
+        Scatter(name, tuple(truth[:, i].tolist()), tuple(value[:, i].tolist()))
+        for i, name in enumerate(spec.target_names)
+    ]
+    return replace(report, scatter=tuple(scatter))

@@ -1,0 +1,86 @@
+"""Finding a paper and its recipes by the name a user types. The folders are the lists; nothing is registered."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+
+import seminal.papers
+import seminal.recipes
+from seminal.core import DataSpec, Paper, Recipe, UserError
+
+
+def papers() -> dict[str, Paper]:
+    """Every paper by the name of its file, oldest first."""
+    names = [m.name for m in pkgutil.iter_modules(seminal.papers.__path__)]
+    found = {name: importlib.import_module(f"seminal.papers.{name}").PAPER for name in names}
+    return dict(sorted(found.items(), key=lambda item: item[1].year))
+
+
+def paper_of(variant: str) -> tuple[str, Paper]:
+    """(file name, paper) of the model called ``variant``."""
+    shelf = papers()
+    for name, paper in shelf.items():
+        if variant in paper.variants:
+            return name, paper
+    names = [v for paper in shelf.values() for v in paper.variants]
+    raise UserError(f"there is no model `{variant}`.{nearest(variant, names)} `seminal list` shows all.")
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`` Nearest: a, b.``, or nothing."""
+    close = difflib.get_close_matches(word.lower(), list(words), n=2, cutoff=0.6)
+    return f" Nearest: {', '.join(close)}." if close else ""
+
+
+def recipes_of(name: str) -> ModuleType:
+    """The module that holds the recipes of a paper."""
+    return importlib.import_module(f"seminal.recipes.{name}")
+
+
+def recipe_names(name: str) -> list[str]:
+    """The recipes a paper has, the default first."""
+    module = recipes_of(name)
+    names = [n for n in ("paper", "modern") if n in vars(module)]
+    return sorted(names, key=lambda n: n != module.DEFAULT)
+
+
+def recipe_by_name(name: str, variant: str, spec: DataSpec, ask: str | None) -> Recipe:
+    """The recipe ``ask`` (paper, modern or FILE.py; None: the default) of a model, adapted to the data."""
+    module = recipes_of(name)
+    if ask is None:
+        ask = module.DEFAULT
+    if ask.endswith(".py"):
+        make = _from_file(Path(ask))
+    elif ask in recipe_names(name):
+        make = vars(module)[ask]
+    else:
+        known = ", ".join(recipe_names(name))
+        raise UserError(f"{variant} has no recipe `{ask}`: it has {known}. A FILE.py of your own works too.")
+    recipe = make(variant, spec)
+    if not isinstance(recipe, Recipe):
+        raise UserError(f"{ask}: recipe() gave a {type(recipe).__name__}; it must return a seminal.core.Recipe.")
+    return recipe.adapted(spec)
+
+
+def _from_file(path: Path) -> Callable[[str, DataSpec], Recipe]:
+    """``recipe(variant, spec)`` of the user's own Python file. The file is the user's program, and is run as such."""
+    if not path.exists():
+        raise UserError(f"there is no recipe file {path}. Write --recipe paper, --recipe modern or --recipe FILE.py.")
+    spec = importlib.util.spec_from_file_location("user_recipe", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} could not be run: {type(error).__name__}: {error}") from error
+    make = vars(module).get("recipe")
+    if not callable(make):
+        raise UserError(f"{path} defines no function `recipe(variant, spec)`. It must return a seminal.core.Recipe.")
+    return make

@@ -1,0 +1,66 @@
+"""From the words after ``train MODEL`` to a source of batches: a bundled name, a folder, an archive or a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seminal.core import Config, Source, UserError
+from seminal.data import images, tables
+from seminal.data.split import Fold, Holdout
+from seminal.pieces.measure import example_size
+from seminal.runs.asks import DataAsk
+from seminal.runs.shelf import nearest
+
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
+BUNDLED = ("digits", "iris", "wine", "breast-cancer", "diabetes")
+SMALL = 96  # pictures that all have one size up to this are kept as they are, whatever size the paper used
+
+
+def open_source(ask: DataAsk, config: Config, device: str) -> Source:
+    """The data, ready to give batches. Raises `UserError` for whatever is wrong with them."""
+    split = _split(ask)
+    path = Path(ask.data).expanduser()
+    if ask.data in BUNDLED and not path.exists():
+        if ask.data == "digits":
+            return images.digits(split=split, device=device)
+        return tables.bundled(ask.data, split=split, device=device)
+    if not path.exists():
+        raise UserError(f"there is no {ask.data}.{_near(ask.data)} Bundled with seminal: {', '.join(BUNDLED)}.")
+    if _is_table(path):
+        bad_row = ask.on_bad_file
+        return tables.read(path, target=ask.target, split=split, task=ask.task, on_bad_row=bad_row, device=device)
+    if path.is_file() and not path.name.lower().endswith(ARCHIVES):
+        raise UserError(
+            f"{path.name} is neither a table ({', '.join(TABLES)}) nor an archive of pictures ({', '.join(ARCHIVES)}). "
+            "For pictures, give the folder."
+        )
+    listing = images.scan(path, split=split, on_bad_file=ask.on_bad_file)
+    size = ask.size or _size(listing.native_size, example_size(config))
+    limit = int(ask.memory_limit * 2**30)
+    return images.load(listing, size=size, device=device, memory_limit=limit, workers=ask.workers)
+
+
+def _split(ask: DataAsk) -> Holdout | Fold:
+    if ask.fold is not None and ask.folds is not None:
+        return Fold(ask.fold, ask.folds, ask.split_seed)
+    return Holdout(ask.val_fraction, ask.split_seed)
+
+
+def _is_table(path: Path) -> bool:
+    if path.is_dir():
+        return any((path / f"train{suffix}").exists() for suffix in TABLES)
+    return path.name.lower().removesuffix(".gz").endswith(TABLES)
+
+
+def _size(native: tuple[int, int] | None, papers: int | None) -> int:
+    """The side of the square pictures the model is given, where the user did not say."""
+    if native and native[0] == native[1] and native[0] <= max(papers or 0, SMALL):
+        return native[0]
+    return papers or 64
+
+
+def _near(data: str) -> str:
+    folder = Path(data).expanduser().parent
+    there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    return nearest(Path(data).name, [*there, *BUNDLED])

@@ -1,0 +1,287 @@
+"""One run from its first step to its report; and going on with one that was stopped."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from seminal.core import Order, Precision, Source, Step, UserError
+from seminal.report.terminal import Progress, console, say
+from seminal.runs import portrait
+from seminal.runs.diary import Diary
+from seminal.runs.folder import RunFolder
+from seminal.runs.machine import Stop, command_line, device_for, environment, joined
+from seminal.runs.plan import Plan, model_of, plan_of, source_of, split_table
+from seminal.train import distributed
+from seminal.train.evaluate import scored, weights
+from seminal.train.loop import train
+from seminal.train.nonfinite import NonFiniteError
+from seminal.train.precision import chosen, described, laid_out, measured
+from seminal.train.state import State
+
+PERCENT = ("top1", "top5", "recall")
+STOPPED = 130  # the exit code of a program ended with Ctrl-C
+
+
+@dataclass
+class Run:
+    """A run in motion."""
+
+    folder: RunFolder
+    plan: Plan
+    source: Source
+    model: nn.Module
+    state: State
+    diary: Diary
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return distributed.rank() == 0
+
+
+def begin(plan: Plan, source: Source, device: torch.device) -> Run:
+    """A new run: the model, the folder, everything that is known before the first step."""
+    model = model_of(plan, device)
+    plan = replace(plan, recipe=replace(plan.recipe, precision=_precision(plan, source, model)))
+    laid_out(model, plan.recipe.precision or Precision())
+    folder = _new_folder(plan, source)
+    run = Run(folder, plan, source, model, State.fresh(model, plan.recipe), Diary(plan.recipe.task.goal))
+    if run.first:
+        folder.write_json("recipe.json", plan)
+        folder.write_json("reader.json", source.encoder(plan.recipe.scaling))
+        folder.write_json("labels.json", source.spec.classes or source.spec.target_names)
+        folder.write_json("env.json", environment(device))
+        folder.write("command.txt", command_line() + "\n")
+        folder.write("split.csv", split_table(source))
+    return run
+
+
+def resume(run: str) -> int:
+    """Go on with a run; the verb ``seminal resume``."""
+    with joined():
+        folder = RunFolder.existing(run)
+        plan = plan_of(folder)
+        device = device_for(plan.run.device)
+        if not (folder.path / "last.state").exists():
+            raise UserError(
+                f"{folder.path} was stopped before its first checkpoint; start it again: {_command(folder)}"
+            )
+        source = source_of(folder, plan, device)
+        model = laid_out(model_of(plan, device), plan.recipe.precision or Precision())
+        going = Run(folder, plan, source, model, State.fresh(model, plan.recipe), Diary(plan.recipe.task.goal))
+        tensors, note = folder.read_tensors("last.state")
+        going.state.restore(tensors, note["counters"])
+        going.diary.restore(note["diary"])
+        if going.first:
+            say("resumed", f"{folder.path} after step {going.state.step} (epoch {going.state.epoch + 1})")
+            folder.log(f"resumed after step {going.state.step}")
+        return carry_on(going)
+
+
+def carry_on(run: Run) -> int:
+    """Train to the end, or until stopped; then write the report. Returns the exit code."""
+    folder, recipe = run.folder, run.plan.recipe
+    if run.plan.run.deterministic:
+        torch.use_deterministic_algorithms(True)
+    try:
+        with Stop() as stop, _progress(run) as progress:
+            finished = _steps(run, progress, stop)
+    except NonFiniteError as error:
+        _save(run)
+        raise UserError(_told(run, error)) from None
+    if not finished:
+        if run.first:
+            say("stopped", f"after step {run.state.step}, everything is saved")
+            say("next", f"seminal resume {folder.path}", wrap=False)
+        return STOPPED
+    if run.first:
+        folder.write_tensors("last.safetensors", run.state.best_weights(), {"variant": recipe.variant})
+        portrait.finish(folder, run.plan, run.source, run.diary)
+        _farewell(run)
+    return 0
+
+
+def _steps(run: Run, progress: Progress, stop: Stop) -> bool:
+    """All steps that are left. Returns False where the user stopped it."""
+    saved, cost, clock, pace = time.monotonic(), 0.0, time.perf_counter(), 0.0
+    board = _tensorboard(run)
+    for step in train(run.model, run.source, run.plan.recipe, run.state):
+        took = time.perf_counter() - clock
+        pace = took if not pace else 0.9 * pace + 0.1 * took
+        run.diary.step(step, took)
+        progress.step(step, step.rows / pace)
+        enough = False
+        if step.ends_epoch:
+            row = _score(run, step)
+            progress.epoch(row)
+            board(row)
+            patience = run.plan.recipe.patience
+            enough = patience is not None and run.diary.waited() >= patience
+        asked = _anyone(stop.asked)
+        # A checkpoint may cost at most a thirtieth of the time it protects.
+        due = time.monotonic() - saved >= max(run.plan.run.save_every, 30 * cost)
+        if due or asked or enough or step.number == step.steps:
+            started = time.monotonic()
+            _save(run)
+            saved, cost = time.monotonic(), time.monotonic() - started
+        if enough:
+            progress.say("early", f"no progress for {patience} epochs: stopped here")
+            return True
+        if asked and step.number < step.steps:
+            return False
+        clock = time.perf_counter()
+    return True
+
+
+def _score(run: Run, step: Step) -> dict[str, float | None]:
+    """The end of an epoch: validation, a sample of the training split without augmentation, the best weights kept."""
+    recipe, source = run.plan.recipe, run.source
+    val = Order("val", max(recipe.batch, 128), scaling=recipe.scaling)
+    train_rows = replace(val, split="train", shuffle=True)
+    batches = max(1, min(source.steps(val), 2_000 // val.batch))
+    with weights(run.model, run.state.best_weights()):
+        on_val = recipe.task.summary(scored(run.model, source, recipe, val))
+        on_train = recipe.task.summary(scored(run.model, source, recipe, train_rows, batches))
+    goal = recipe.task.goal
+    run.state.scores.append(-on_val[goal.metric] if goal.higher else on_val[goal.metric])
+    row = run.diary.epoch(step, on_train, on_val)
+    if run.first:
+        if run.diary.improved:
+            note = {"variant": recipe.variant, "epoch": row["epoch"], **on_val}
+            run.folder.write_tensors("best.safetensors", run.state.best_weights(), note)
+        run.folder.write_metrics(run.diary.rows)
+        run.folder.log("  ".join(f"{name} {value:.6g}" for name, value in row.items() if value is not None))
+    return row
+
+
+def _save(run: Run) -> None:
+    """The complete state in one atomic file."""
+    if run.first:
+        note = {"counters": run.state.counters(), "diary": run.diary.note()}
+        run.folder.write_tensors("last.state", run.state.tensors(), note)
+
+
+# ------------------------------------------------------------------------------------------------- before the first step
+
+
+def _precision(plan: Plan, source: Source, model: nn.Module) -> Precision:
+    """The precision asked for, or the measured one, agreed on by all processes."""
+    ask, recipe = plan.run, plan.recipe
+    if recipe.precision is not None:
+        return recipe.precision
+    device = next(model.parameters()).device
+    if ask.precision != "auto":
+        layout = bool(ask.channels_last)
+        return Precision(ask.precision, layout, ask.compile)
+    order = Order("train", recipe.batch, recipe.seed, shuffle=True, augment=recipe.augment, scaling=recipe.scaling)
+    batch = next(iter(source.batches(order)))
+    trials = measured(model, recipe, {name: v.to(device) for name, v in batch.items()})
+    best = chosen([t for t in trials if ask.channels_last in (None, t.precision.channels_last)] or trials)
+    box = [best]
+    if distributed.world() > 1:
+        dist.broadcast_object_list(box)
+    if distributed.rank() == 0:
+        said = [
+            f"{described(t.precision)} {t.rows_per_s / trials[0].rows_per_s:.2f}×" + " (disagrees)" * (not t.agrees)
+            for t in trials[1:]
+        ]
+        say("measured", f"against fp32: {', '.join(said)}. Using {described(box[0])}")
+    return replace(box[0], compile=ask.compile)
+
+
+def _new_folder(plan: Plan, source: Source) -> RunFolder:
+    box: list[Any] = [None]
+    if distributed.rank() == 0:
+        stem = f"{plan.recipe.variant}-{source.spec.name}"
+        box = [RunFolder.new(Path(plan.run.output), stem, plan.run.name)]
+    if distributed.world() > 1:
+        dist.broadcast_object_list(box)
+    folder: RunFolder = box[0]
+    return folder
+
+
+# -------------------------------------------------------------------------------------------------------------- words
+
+
+def _progress(run: Run) -> Progress:
+    goal = run.plan.recipe.task.goal
+    best = run.diary.best
+    return Progress(
+        run.plan.recipe.epochs,
+        goal,
+        unit="images" if run.source.spec.kind == "images" else "rows",
+        percent=goal.metric in PERCENT,
+        best=(best[goal.metric], int(best["epoch"])) if best else None,
+        every=run.plan.run.log_interval,
+        out=None if run.first else console(open(os.devnull, "w")),
+    )
+
+
+def _farewell(run: Run) -> None:
+    folder, best, goal = run.folder.path, run.diary.best, run.plan.recipe.task.goal
+    if best:
+        value = f"{best[goal.metric]:.1%}" if goal.metric in PERCENT else f"{best[goal.metric]:.4g}"
+        say("best", f"{value} {goal.metric} (epoch {best['epoch']:.0f}) · {folder}/best.safetensors")
+    say("report", f"{folder}/report.html")
+    say(
+        "next", f"seminal predict {folder} {'YOUR.png' if run.source.spec.kind == 'images' else 'YOUR.csv'}", wrap=False
+    )
+
+
+def _told(run: Run, error: NonFiniteError) -> str:
+    names = [run.source.name("train", row) for row in error.rows[:5]]
+    more = f" and {len(error.rows) - 5} more" if len(error.rows) > 5 else ""
+    rows = f" Rows: {', '.join(names)}{more}." if names else ""
+    return (
+        f"training stopped before step {error.step}: {error.cause}.{rows} The last good weights are in "
+        f"{run.folder.path}/last.state. Start again with a smaller --lr, with --clip-grad 1, or with those rows mended."
+    )
+
+
+def _command(folder: RunFolder) -> str:
+    return (folder.path / "command.txt").read_text(encoding="utf-8").strip()
+
+
+def _anyone(asked: bool) -> bool:
+    """Whether any process was asked to stop: all stop after the same step."""
+    if distributed.world() == 1:
+        return asked
+    return bool(distributed.added(torch.tensor(float(asked)))[0])
+
+
+def _tensorboard(run: Run) -> Any:
+    """A function that writes a row to TensorBoard, or does nothing."""
+    if not (run.plan.run.tensorboard and run.first):
+        return lambda row: None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("--tensorboard needs the package: pip install 'seminal[tensorboard]'.") from None
+    writer = SummaryWriter(str(run.folder.path / "tensorboard"), purge_step=run.state.step)
+
+    def write(row: dict[str, float | None]) -> None:
+        for name, value in row.items():
+            if value is not None and name not in ("epoch", "step"):
+                writer.add_scalar(name.replace("_", "/", 1), value, int(row["step"] or 0))
+        writer.flush()
+
+    return write
+
+
+def sized(source: Source) -> Iterator[str]:
+    """``1,437 training and 360 validation images, 1×8×8, 10 classes`` in parts."""
+    spec = source.spec
+    kind = "images" if spec.kind == "images" else "rows"
+    names = {"train": "training", "val": "validation", "test": "test"}
+    yield " and ".join(f"{count:,} {names.get(split, split)}" for split, count in spec.counts.items()) + f" {kind}"
+    yield "×".join(map(str, spec.shape)) if spec.kind == "images" else f"{spec.shape[0]} features"
+    yield f"{len(spec.classes)} classes" if spec.classes else f"target {', '.join(spec.target_names)}"

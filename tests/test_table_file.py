@@ -1,0 +1,93 @@
+"""Tables on disk: every form of file gives the same numbers, and lines are those an editor shows."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from example_tables import houses, lines, whole, written
+from seminal.data import table_file, tables
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "txt;", "txt|", "csv.gz", "parquet", "excel"])
+def test_every_form_of_file_gives_the_same_numbers(tmp_path: Path, form: str) -> None:
+    table = houses()
+    expected = tables.read(written(tmp_path / "plain.csv", table), target="price")
+    path = tmp_path / f"houses.{form.rstrip(';|')}"
+    if form == "parquet":
+        moments = [datetime.fromisoformat(text) for text in table["sold"]]
+        pq.write_table(
+            pa.table({**table, "sold": moments, "street": pa.array(table["street"]).dictionary_encode()}), path
+        )
+    elif form == "csv.gz":
+        path.write_bytes(gzip.compress((tmp_path / "plain.csv").read_bytes()))
+    elif form == "excel":  # "Unicode text": UTF-16 with tabs, and lines end as on Windows
+        path = tmp_path / "houses.txt"
+        path.write_bytes((tmp_path / "plain.csv").read_text().replace(",", "\t").replace("\n", "\r\n").encode("utf-16"))
+    else:
+        written(path, table, {"csv": ",", "tsv": "\t", "txt;": ";", "txt|": "|"}[form])
+    source = tables.read(path, target="price")
+    assert source.spec.name == "houses"
+    assert source.encoder("standard") == expected.encoder("standard")
+    for split in ("train", "val"):
+        for key, tensor in whole(expected, split).items():
+            assert torch.equal(whole(source, split)[key], tensor), key
+
+
+def test_semicolons_bring_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a;y\n" + "".join(f"{i},5;{2 * i},25\n" for i in range(40)))
+    source = tables.read(path, target="y")
+    at = np.array(lines(source, "val")) - 2
+    np.testing.assert_allclose(whole(source, "val", "none")["input"][:, 0], at + 0.5)
+
+
+@given(
+    st.lists(st.tuples(*[st.text(st.sampled_from("ab1.é \n,"), max_size=4)] * 3), min_size=1, max_size=20),
+    st.integers(0, 3),
+)
+@settings(max_examples=80, deadline=None)
+def test_lines_are_those_an_editor_shows(tmp_path_factory: pytest.TempPathFactory, rows: list, blank: int) -> None:
+    """A marker in each row is looked for by counting line ends before it, whichever reader the file goes through."""
+    path = tmp_path_factory.mktemp("lines") / "t.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write("\n" * blank)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["mark", "b", "c", "d"])
+        for i, row in enumerate(rows):
+            writer.writerow([f"@{i}@", *row])
+            file.write("\n" * (i % 3 == blank))
+    text = path.read_text(encoding="utf-8")
+    table = table_file.read(path)
+    assert table.lines.tolist() == [text[: text.index(f"@{i}@")].count("\n") + 1 for i in range(len(rows))]
+    for at, name in enumerate("bcd"):
+        assert table.columns[name].to_pylist() == [row[at].strip() or None for row in rows]
+
+
+@given(st.lists(st.tuples(*[st.text(st.sampled_from("ab1.é "), max_size=4)] * 2), min_size=1, max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_both_readers_of_text_agree(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "plain.csv").write_text("a,b\n" + "".join(f"{a},{b}\n" for a, b in rows), encoding="utf-8")
+    (folder / "quoted.csv").write_text("a,b\n" + "".join(f'"{a}","{b}"\n' for a, b in rows), encoding="utf-8")
+    plain, quoted = (table_file.read(folder / name) for name in ("plain.csv", "quoted.csv"))
+    assert plain.lines.tolist() == quoted.lines.tolist()
+    assert {k: v.to_pylist() for k, v in plain.columns.items()} == {k: v.to_pylist() for k, v in quoted.columns.items()}
+
+
+def test_a_stray_quotation_mark_is_a_letter_where_that_saves_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('a\tb\n1\t"tis\n2\tplain\n3\t5" nail\n4\t"whole"\n')
+    table = table_file.read(path)
+    assert table.lines.tolist() == [2, 3, 4, 5]
+    assert table.columns["b"].to_pylist()[:3] == ['"tis', "plain", '5" nail']

@@ -162,13 +162,17 @@ class Sentences:
     @property
     def spec(self) -> DataSpec:
         counts = {"train": len(self.lengths), "val": len(self.lengths)}
-        return DataSpec("counting", "text", counts, vocabulary={"text": self.vocabulary}, longest={"text": max(self.lengths)})
+        return DataSpec(
+            "counting", "text", counts, vocabulary={"text": self.vocabulary}, longest={"text": max(self.lengths)}
+        )
 
     def encoder(self, scaling: str) -> Encoder:
         raise AssertionError("these tests have no files to read")
 
     def _buckets(self, order: Order) -> list[list[int]]:
-        rows = shuffled(len(self.lengths), order.seed, order.epoch).tolist() if order.shuffle else range(len(self.lengths))
+        rows = (
+            shuffled(len(self.lengths), order.seed, order.epoch).tolist() if order.shuffle else range(len(self.lengths))
+        )
         buckets: list[list[int]] = [[]]
         for row in rows:
             longest = max([self.lengths[row], *(self.lengths[r] for r in buckets[-1])])

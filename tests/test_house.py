@@ -60,7 +60,7 @@ def test_imports_follow_the_arrows(path):
     allowed = MAY[room(path)] | {room(path)}
     for module in imports(path):
         parts = module.split(".")
-        if len(parts) > 1 and (HOUSE / parts[1]).exists() or (HOUSE / f"{parts[-1]}.py").exists():
+        if (len(parts) > 1 and (HOUSE / parts[1]).exists()) or (HOUSE / f"{parts[-1]}.py").exists():
             assert parts[1] in allowed, f"{name(path)} imports {module}"
 
 
@@ -74,11 +74,17 @@ def test_nothing_imports_the_command_line():
 
 
 def test_papers_import_papers_of_the_same_or_an_earlier_year():
-    years = {p.stem: importlib.import_module(f"seminal.papers.{p.stem}").PAPER.year for p in FILES if room(p) == "papers" and p.stem != "__init__"}
+    years = {
+        p.stem: importlib.import_module(f"seminal.papers.{p.stem}").PAPER.year
+        for p in FILES
+        if room(p) == "papers" and p.stem != "__init__"
+    }
     for path in (p for p in FILES if room(p) == "papers"):
         cited = {m.split(".")[2] for m in imports(path) if m.startswith("seminal.papers.")}
         for other in cited:
-            assert years[other] <= years[path.stem], f"{path.stem} ({years[path.stem]}) imports {other} ({years[other]})"
+            assert years[other] <= years[path.stem], (
+                f"{path.stem} ({years[path.stem]}) imports {other} ({years[other]})"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
@@ -111,11 +117,20 @@ def test_nothing_is_executed_registered_or_probed(path):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = {t.id for t in targets if isinstance(t, ast.Name)}
             grows = [
-                n for n in ast.walk(tree)
-                if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) and isinstance(n.value, ast.Name) and n.value.id in names
+                n
+                for n in ast.walk(tree)
+                if isinstance(n, ast.Subscript)
+                and isinstance(n.ctx, ast.Store)
+                and isinstance(n.value, ast.Name)
+                and n.value.id in names
             ]
             assert not grows, f"{name(path)}: the table {names} is changed while the program runs"
-    pickles = {n.module if isinstance(n, ast.ImportFrom) else a.name for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names}
+    pickles = {
+        n.module if isinstance(n, ast.ImportFrom) else a.name
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Import | ast.ImportFrom)
+        for a in n.names
+    }
     assert not pickles & {"pickle", "dill", "joblib", "shelve", "marshal"}
 
 
@@ -123,7 +138,9 @@ def test_every_paper_has_recipes_and_every_number_of_the_paper_has_a_source():
     from seminal.core import DataSpec
     from seminal.runs.shelf import papers, recipe_names, recipes_of
 
-    pictures = DataSpec("p", "images", {"train": 50_000, "val": 10_000}, (3, 256, 256), tuple("abcdefghij"), (5000,) * 10)
+    pictures = DataSpec(
+        "p", "images", {"train": 50_000, "val": 10_000}, (3, 256, 256), tuple("abcdefghij"), (5000,) * 10
+    )
     numbers = DataSpec("n", "table", {"train": 400, "val": 100}, (10,), target_names=("y",))
     for file, paper in papers().items():
         module = recipes_of(file)
@@ -140,11 +157,15 @@ def test_every_paper_has_recipes_and_every_number_of_the_paper_has_a_source():
 
 def test_importing_seminal_is_light_and_has_no_effect():
     code = "import sys, seminal, seminal.cli; print(sorted({'torch', 'numpy', 'sklearn', 'plotly', 'rich'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_importing_every_file_leaves_torch_as_it_was():
-    modules = [str(p.relative_to(HOUSE.parent).with_suffix("")).replace("/", ".") for p in FILES if p.stem != "__init__"]
+    modules = [
+        str(p.relative_to(HOUSE.parent).with_suffix("")).replace("/", ".") for p in FILES if p.stem != "__init__"
+    ]
     code = (
         "import torch, importlib; before = (torch.initial_seed(), torch.get_num_threads(), torch.get_default_dtype(), "
         "torch.backends.cudnn.benchmark, torch.is_grad_enabled())\n"

@@ -227,6 +227,13 @@ def test_a_narrow_page_does_not_scroll_sideways_and_a_plot_follows_the_colour_sc
     assert window.evaluate("getComputedStyle(document.querySelector('#loss .xtitle')).fill") == "rgb(228, 231, 235)"
     window.evaluate("window.dispatchEvent(new Event('beforeprint'))")  # paper is white
     assert window.evaluate("getComputedStyle(document.querySelector('#loss .xtitle')).fill") == "rgb(29, 33, 38)"
+    window.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    window.set_viewport_size({"width": 1000, "height": 800})
+    window.wait_for_timeout(600)
+    drawn = window.evaluate(
+        "[...document.querySelectorAll('.plot')].map((p) => [p.clientWidth, p.firstChild.clientWidth])"
+    )
+    assert all(place == plot > 400 for place, plot in drawn)
     assert said == []
     window.close()
 

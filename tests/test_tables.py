@@ -363,7 +363,7 @@ BAD_TABLES: list[tuple[str, Callable[[Path], Path], dict, tuple[str, ...]]] = [
     ("new class in validation", folder(train=TWO, val=TWO + "1,z\n"), SPECIES, ("'z'", "val.csv:6", "`a`, `b`")),
     ("no usable column", file("t.csv", IDLE), PRICE, ("no column to learn from", "`k`", "`id`")),
     ("target alone", file("t.csv", "price\n" + "1.5\n2\n" * 9), PRICE, ("no column but the target",)),
-    ("spaces between columns", file("t.txt", "x price\n" + "1 1.5\n2 2\n" * 9), PRICE, ("no column `price`", "`x price`", "tabs")),
+    ("spaces between columns", file("t.txt", "x price\n" + "1 2.5\n" * 9), PRICE, ("no column `price`", "`x price`", "tabs")),
     ("word among numbers", file("t.csv", sheet((23, "many,a,5"))), PRICE, ("`x`", "'many'", "t.csv:23", SKIP)),
     ("infinite cell", file("t.csv", sheet((23, "-inf,a,5"))), PRICE, ("`x`", "'-inf'", "t.csv:23", "finite")),
     ("infinite cell in Parquet", infinite_parquet, PRICE, ("`x`", "'inf'", "t.parquet:31")),

@@ -6,10 +6,21 @@ import copy
 
 import pytest
 import torch
-from problems import CLASSES, Adversarial, Game, LanguageModel, NextToken, Noise, Sentences, mlp, points_around, recipe
-from problems import three_clouds
 from torch import nn
 
+from problems import (
+    CLASSES,
+    Adversarial,
+    Game,
+    LanguageModel,
+    NextToken,
+    Noise,
+    Sentences,
+    mlp,
+    points_around,
+    recipe,
+    three_clouds,
+)
 from seminal.core import Optim, Order, Precision, Source, Step
 from seminal.train.evaluate import scored
 from seminal.train.loop import train
@@ -132,7 +143,9 @@ def test_the_moving_average_is_the_closed_form():
     for i, _ in enumerate(train(model, source, rec, state)):
         decay = min(0.9, (1 + i) / (10 + i))
         for name, value in model.state_dict().items():
-            expected[name] = decay * expected[name] + (1 - decay) * value if value.is_floating_point() else value.double()
+            expected[name] = (
+                decay * expected[name] + (1 - decay) * value if value.is_floating_point() else value.double()
+            )
     for name, value in state.ema.items():
         torch.testing.assert_close(value.double(), expected[name], rtol=1e-4, atol=1e-5)
 
@@ -270,4 +283,6 @@ def test_scores_do_not_depend_on_the_batch_size():
     model, source = mlp(), three_clouds()
     found = [CLASSES.summary(scored(model, source, recipe(CLASSES), Order("val", size))) for size in (1, 7, 60)]
     for metric in found[0]:
-        assert found[0][metric] == pytest.approx(found[1][metric], abs=1e-6) == pytest.approx(found[2][metric], abs=1e-6)
+        assert (
+            found[0][metric] == pytest.approx(found[1][metric], abs=1e-6) == pytest.approx(found[2][metric], abs=1e-6)
+        )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -18,7 +19,18 @@ EPILOG = "A first run:  seminal train resnet20 digits      Your own pictures:  s
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb. Exit codes: 0 done, 1 the run failed, 2 a mistake in what was asked, 130 stopped with Ctrl-C."""
-    asked = parser().parse_args(_with_hyphens(sys.argv[1:] if arguments is None else arguments))
+    words = _with_hyphens(sys.argv[1:] if arguments is None else arguments)
+    asked = parser(words).parse_args(words)
+    try:
+        return _done(asked)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _done(asked: argparse.Namespace) -> int:
     from seminal.core import UserError
     from seminal.report.terminal import fail
 
@@ -27,11 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         fail(str(error))
         return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        sys.stderr.close()
-        return 0
 
 
 def _with_hyphens(arguments: Sequence[str]) -> list[str]:
@@ -69,42 +76,65 @@ def _given(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with the nearest flag in its complaints."""
+    """argparse, with complaints that say what to write instead. ``words`` is the command line it reads."""
+
+    words: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence and leave with exit code 2."""
-        if message.startswith("unrecognized arguments: "):
-            word = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            for sub in (a for a in self._actions if isinstance(a, argparse._SubParsersAction)):
-                verb = next((w for w in sys.argv[1:] if w in sub.choices), None)
-                flags += [f for a in (sub.choices[verb]._actions if verb else []) for f in a.option_strings]
-            near = difflib.get_close_matches(word, flags, n=2, cutoff=0.5)
-            message = f"there is no flag `{word}`." + (f" Nearest: {', '.join(near)}." if near else "")
-            message += f" `{self.prog} --help` lists all."
-        elif "invalid choice" in message and "argument verb" in message:
-            word = message.split("'")[1]
-            near = difflib.get_close_matches(word, VERBS, n=1, cutoff=0.4)
-            message = (
-                f"there is no verb `{word}`."
-                + (f" Nearest: {near[0]}." if near else "")
-                + f" Verbs: {', '.join(VERBS)}."
-            )
-        print(f"seminal: {message}", file=sys.stderr)
+        print(f"error    {self._plainly(message)}", file=sys.stderr)
         raise SystemExit(2)
+
+    def _plainly(self, message: str) -> str:
+        if message.startswith("unrecognized arguments: "):
+            return self._unknown(message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0])
+        if message.startswith("the following arguments are required: "):
+            missing = message.partition(": ")[2].replace(",", "")
+            if missing == "VERB":
+                return f"what shall be done? Write `seminal VERB`, with one of: {', '.join(VERBS)}."
+            return f"`{self.prog}` needs {missing} too: `{self.prog} --help` shows which words it takes."
+        found = re.fullmatch(r"argument (\S+): (.*)", message, re.DOTALL)
+        if not found:
+            return f"{message}. `{self.prog} --help` lists all flags."
+        flag = next((word for word in found[1].split("/") if word.startswith("--")), found[1])
+        if value := re.fullmatch(r"invalid (int|float) value: '(.*)'", found[2], re.DOTALL):
+            kind, example = {"int": ("a whole number", "10"), "float": ("a number", "0.1")}[value[1]]
+            return f"{flag} takes {kind}, and `{value[2]}` is none: write for example `{flag} {example}`."
+        if choice := re.match(r"invalid choice: '(.*?)'.*\(choose from (.*)\)", found[2], re.DOTALL):
+            names = list(VERBS) if flag == "VERB" else choice[2].replace("'", "").split(", ")
+            what = f"there is no verb `{choice[1]}`" if flag == "VERB" else f"{flag} cannot be `{choice[1]}`"
+            return f"{what}.{_nearest(choice[1], names)} Write one of: {', '.join(names)}."
+        trouble = found[2].replace("expected one argument", "needs a value after it")
+        return f"{flag} {trouble}: `{self.prog} --help` shows which."
+
+    def _unknown(self, word: str) -> str:
+        """What to say of a word that has no place."""
+        subs = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        verb = next((w for w in self.words if any(w in sub.choices for sub in subs)), "")
+        parsers = [self, *(sub.choices[verb] for sub in subs if verb)]
+        if not word.startswith("-"):
+            return f"`{word}` is one word too many: `{parsers[-1].prog} --help` shows which words it takes."
+        flags = [flag for parser in parsers for action in parser._actions for flag in action.option_strings]
+        return f"there is no flag `{word}`.{_nearest(word, flags)} `{parsers[-1].prog} --help` lists all."
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, words, n=2, cutoff=0.5)
+    return f" Nearest: {', '.join(near)}." if near else ""
 
 
 VERBS = ("list", "show", "train", "eval", "predict", "resume", "report", "compare", "verify")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The whole command line; ``words`` is what was typed, for better complaints."""
     top = Parser(
         prog="seminal",
         description="The papers that made deep learning: look at them, check them, train them on your own data.",
         epilog=EPILOG,
         allow_abbrev=False,
     )
+    top.words = words
     top.add_argument("--version", action="version", version=f"seminal {seminal.__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -124,7 +124,7 @@ class DataSpec:
     target_mean: tuple[float, ...] = ()  # training statistics the targets were standardised with; empty: as they are
     target_std: tuple[float, ...] = ()
     colour_values: tuple[float, ...] = ()  # pictures: variances along the principal colours of the training split …
-    colour_vectors: tuple[tuple[float, ...], ...] = ()  # … and these colours, one per column
+    colour_vectors: tuple[tuple[float, ...], ...] = ()  # … and these colours, one per row
     vocabulary: Mapping[str, int] = field(default_factory=dict)  # tokens per side of a sequence task
     longest: Mapping[str, int] = field(default_factory=dict)  # longest sequence per side
     notes: tuple[str, ...] = ()  # what was done to the data, in sentences for the user
@@ -152,6 +152,18 @@ class Augment(Protocol):
     def __call__(self, batch: Batch, chance: Chance) -> Batch: ...
 
 
+@runtime_checkable
+class Crop(Protocol):
+    """Which part of each picture is seen: a frozen dataclass, first in a recipe's ``augment``, and a pure function of the
+    sizes and of chance."""
+
+    def boxes(self, sizes: Tensor, size: int, chance: Chance) -> Tensor:
+        """(B, 4) float32 boxes (top, left, height, width) in source pixels, for an output of ``size`` × ``size``.
+
+        ``sizes`` is (B, 2) int: height and width of each source. A box may reach outside its picture: 0 is seen there.
+        """
+
+
 @dataclass(frozen=True)
 class Order:
     """Which rows, in which order, changed how. Batches are a pure function of it: resuming needs no sampler state."""
@@ -162,7 +174,7 @@ class Order:
     epoch: int = 0
     start: int = 0  # first batch of the epoch to give (a run resumed in mid-epoch)
     shuffle: bool = False
-    augment: tuple[Augment, ...] = ()
+    augment: tuple[Augment | Crop, ...] = ()
     scaling: str = "standard"  # see `Recipe.scaling`
     rank: int = 0
     world: int = 1
@@ -291,7 +303,7 @@ class Recipe:
     lr: float
     optim: Optim
     schedule: Schedule
-    augment: tuple[Augment, ...] = ()
+    augment: tuple[Augment | Crop, ...] = ()
     scaling: str = "standard"  # inputs: "standard" (mean 0, spread 1 per channel or column), "pixel_mean", "none"
     clip: float | None = None  # largest global norm of each player's gradient
     accumulate: int = 1  # micro-batches per step

@@ -128,12 +128,13 @@ def _arranged(found: list[str], descend: bool) -> tuple[str, dict[str, str], tup
     clean = {_clean(name): name for name in sorted(found)}
     files = {short: name for short, name in clean.items() if not name.endswith("/")}
     seen = [name for name in files if not hidden(name)]
-    prefix = _wrapper(seen) if descend else ""
-    inside = sorted(short for short in files if short.startswith(prefix))
     folders = {short[:-1] for short, name in clean.items() if name.endswith("/") and not hidden(short[:-1])}
     folders |= {_seen_part(name) for name in files.keys() - set(seen)}  # a folder with only .DS_Store is empty
-    empty = sorted(folder[len(prefix) :] for folder in folders - _folders_of(seen) if folder.startswith(prefix))
-    return prefix, {short[len(prefix) :]: files[short] for short in inside}, tuple(name for name in empty if name)
+    hollow = folders - _folders_of(seen) - {""}
+    prefix = _wrapper([*seen, *(f"{folder}/" for folder in hollow)]) if descend else ""
+    inside = sorted(short for short in files if short.startswith(prefix))
+    empty = sorted(folder[len(prefix) :] for folder in hollow if folder.startswith(prefix))
+    return prefix, {short[len(prefix) :]: files[short] for short in inside}, tuple(empty)
 
 
 def _clean(name: str) -> str:
@@ -164,7 +165,7 @@ def _wrapper(names: list[str]) -> str:
     while True:
         inside = [name[len(prefix) :] for name in names]
         first = {name.split("/", 1)[0] for name in inside}
-        if len(first) != 1 or not any(name.count("/") >= 2 for name in inside):
+        if len(first) != 1 or not any(name.count("/") >= 2 for name in inside):  # a/b.png: `a` may be a class
             return prefix
         prefix += first.pop() + "/"
 

@@ -16,8 +16,8 @@ _POINTS = 64
 
 
 def with_colours(spec: DataSpec, pictures: Tensor) -> DataSpec:
-    """The specification with the principal colours of these training pictures, (n, channels, side, side) uint8."""
-    values, vectors = principal_colours(thinned(pictures))
+    """The specification with the principal colours of these `thinned` training pictures, (n, channels, h, w) uint8."""
+    values, vectors = principal_colours(pictures)
     return replace(spec, colour_values=values, colour_vectors=vectors)
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seminal.core import Batch, Chance, UserError
+from seminal.core import Batch, Chance, Crop, UserError
 from seminal.data.files import Tree, hidden, open_tree
 from seminal.data.pictures import SUFFIXES, BadPicture, in_threads, open_picture, read_bytes, square
 from seminal.pieces.chance import RowChance
-from seminal.pieces.crops import CenterCrop, Crop, crop_batch
+from seminal.pieces.crops import CenterCrop, crop_batch
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".txz", ".tbz2", ".tar.gz", ".tar.xz", ".tar.bz2")
 SCALINGS = ("standard", "pixel_mean", "none")

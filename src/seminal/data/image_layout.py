@@ -115,9 +115,10 @@ def _no_classes(tree: Tree) -> str:
     names = [name for name in tree.names if not hidden(name)]
     if not names and not tree.empty_folders:
         return f"{tree.where} is empty: there is no picture to train on. {expected_tree(tree.where)}"
-    held = [_count(len(names), "file"), _count(len(tree.empty_folders), "empty folder")]
+    held = [(len(names), "file"), (len(tree.empty_folders), "empty folder")]
     found = ", ".join([*names[:3], *(f"{name}/" for name in tree.empty_folders[:3])])
-    return f"{tree.where} has no class folders: {' and '.join(held)} ({found}). {expected_tree(tree.where)}"
+    what = " and ".join(_count(number, noun) for number, noun in held if number)
+    return f"{tree.where} has no class folders: {what} ({found}). {expected_tree(tree.where)}"
 
 
 def _no_pictures_in(tree: Tree, top: str, flat: int) -> str:

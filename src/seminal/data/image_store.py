@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from seminal.core import Batch, DataSpec, Order
-from seminal.data.image_batches import Finish, batch_count, crop_and_rest, row_order
-from seminal.data.image_colours import COLOUR_SAMPLE, sampled, with_colours
+from seminal.data.image_batches import Finish, crop_and_rest
+from seminal.data.image_colours import COLOUR_SAMPLE, sampled, thinned, with_colours
 from seminal.data.image_encoder import ImageEncoder, cropped, fitted_encoder
 from seminal.data.image_listing import Listing
 from seminal.data.pictures import squares
+from seminal.data.rows import batch_count, row_order
 from seminal.data.split import TRAIN
 from seminal.pieces.chance import RowChance
 
@@ -40,7 +41,7 @@ class ImageStore:
     @cached_property
     def spec(self) -> DataSpec:
         rows = torch.from_numpy(sampled(self.listing.rows(TRAIN), COLOUR_SAMPLE))
-        return with_colours(self.listing.spec(self.size), self.pixels[rows.to(self.pixels.device)].cpu())
+        return with_colours(self.listing.spec(self.size), thinned(self.pixels)[rows.to(self.pixels.device)].cpu())
 
     def encoder(self, scaling: str) -> ImageEncoder:
         """With the statistics of all training pictures, taken when they are first asked for."""

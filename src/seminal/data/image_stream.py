@@ -21,15 +21,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from seminal.core import Batch, DataSpec, Order, UserError
-from seminal.data.image_batches import Finish, RowOrder, batch_count, crop_and_rest, row_order
+from seminal.core import Batch, Crop, DataSpec, Order, UserError
+from seminal.data.image_batches import Finish, crop_and_rest
 from seminal.data.image_colours import COLOUR_SAMPLE, sampled, thinned, with_colours
 from seminal.data.image_encoder import ImageEncoder, cropped, fitted_encoder
 from seminal.data.image_listing import Bad, Listing
 from seminal.data.pictures import BadPicture, Box, crop, open_picture, read_bytes, square, squares, upright_size
+from seminal.data.rows import RowOrder, batch_count, row_order
 from seminal.data.split import TRAIN
 from seminal.pieces.chance import RowChance
-from seminal.pieces.crops import CenterCrop, Crop, FixedCrop
+from seminal.pieces.crops import CenterCrop, FixedCrop
 
 _SAMPLE = 2_000  # training pictures from which the statistics are taken
 _CHUNK = 128  # of them, decoded at once
@@ -173,12 +174,11 @@ class _Batches(Dataset[dict[str, Any]]):
         ``side``, so that a crop of so many pixels sees as much of a large photograph as of a small one."""
         if self.where is None or not images:
             return {}
-        uprights = [upright_size(image) for image in images.values()]
-        scales = torch.tensor([min(upright) / self.side for upright in uprights])
-        sizes = torch.tensor([(height, width) for width, height in uprights])
+        uprights = torch.tensor([upright_size(image)[::-1] for image in images.values()])  # (B, 2): height, width
+        scaled = (uprights * (self.side / uprights.amin(dim=1, keepdim=True))).round().long()
         order = self.rows.order
         chance = RowChance(order.seed, order.epoch, index[list(images)])
-        drawn = self.where.boxes((sizes / scales[:, None]).round().long(), self.size, chance) * scales[:, None]
+        drawn = self.where.boxes(scaled, self.size, chance) * (uprights / scaled).repeat(1, 2)
         edges = [(left, top, left + width, top + height) for top, left, height, width in drawn.tolist()]
         return dict(zip(images, edges))
 

@@ -27,7 +27,9 @@ THREADS = 2
 _HEADER_BYTES = 1 << 16
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"}
 _ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
+_ROUNDING = 0.01  # pixels
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 lie on their side
+_ABOUT_THE_CAMERA = {"exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp"}
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the upright picture
 
@@ -90,7 +92,8 @@ def open_picture(data: bytes) -> Image.Image:
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height after the camera's rotation is applied."""
     width, height = image.size
-    return (height, width) if _orientation(image) >= 5 else (width, height)
+    # Pillow turns a TIFF while it decodes, and gives its size accordingly.
+    return (height, width) if _orientation(image) >= 5 and image.format != "TIFF" else (width, height)
 
 
 def square(image: Image.Image, channels: int, side: int) -> np.ndarray:
@@ -110,26 +113,28 @@ def crop(image: Image.Image, channels: int, box: Box, side: int) -> np.ndarray:
 
     Resized with Pillow's antialiased bilinear filter; 0 where the box reaches outside. Raises `BadPicture`.
     """
-    before = upright_size(image)
     left, top, right, bottom = box
     shrink = 2 * side / max(1.0, min(right - left, bottom - top))
+    scale = 1.0
     try:
         if shrink < 1:  # JPEG decodes to 1/2, 1/4 or 1/8 much faster; twice the size needed leaves the filter its work
-            image.draft(None, (round(image.width * shrink), round(image.height * shrink)))
+            width = image.width
+            drafted = image.draft(None, (round(width * shrink), round(image.height * shrink)))
+            scale = drafted[1][2] / width if drafted else 1.0
+        image.load()
         upright = _flat(_upright(image), channels)
     except BadPicture:
         raise
     except Exception as error:  # Pillow's plugins raise what their parsers happen to raise on damaged files
         raise BadPicture(_damage(error)) from error
-    across, down = upright.width / before[0], upright.height / before[1]
-    box = (left * across, top * down, right * across, bottom * down)
+    box = (left * scale, top * scale, right * scale, bottom * scale)
     if box != (0, 0, side, side) or upright.size != (side, side):
         upright = _resized(upright, box, side)
     return np.frombuffer(upright.tobytes(), np.uint8).reshape(side, side, channels).transpose(2, 0, 1)
 
 
 def _resized(image: Image.Image, box: Box, side: int) -> Image.Image:
-    left, top, right, bottom = box
+    left, top, right, bottom = box = _snapped(box, image.width, image.height)
     if left < 0 or top < 0 or right > image.width or bottom > image.height:
         # Pillow resizes from boxes inside the picture only, but crops beyond it, filling with 0.
         corner = (int(np.floor(left)), int(np.floor(top)))
@@ -138,10 +143,26 @@ def _resized(image: Image.Image, box: Box, side: int) -> Image.Image:
     return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
+def _snapped(box: Box, width: int, height: int) -> Box:
+    """The box without what rounding alone puts outside the picture, where it would draw in a line of black."""
+    left, top, right, bottom = box
+    return (
+        0.0 if abs(left) < _ROUNDING else left,
+        0.0 if abs(top) < _ROUNDING else top,
+        float(width) if abs(right - width) < _ROUNDING else right,
+        float(height) if abs(bottom - height) < _ROUNDING else bottom,
+    )
+
+
 def _orientation(image: Image.Image) -> int:
-    if image.format == "JPEG" and "exif" not in image.info and "xmp" not in image.info:
-        return 1  # most small JPEGs: asking Pillow for their EXIF costs as much as opening them
-    return int(image.getexif().get(_ORIENTATION, 1) or 1)
+    """How the camera was held, 1 to 8, where 1 is upright."""
+    if image.format in ("JPEG", "PNG") and not image.info.keys() & _ABOUT_THE_CAMERA:
+        return 1  # most of them: asking Pillow takes as long as opening a small JPEG, and decodes the whole of a PNG
+    try:
+        found = int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF data say nothing; damaged pixels are found when they are decoded
+        return 1
+    return found if 1 <= found <= 8 else 1
 
 
 def _upright(image: Image.Image) -> Image.Image:

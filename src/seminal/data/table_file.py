@@ -239,9 +239,8 @@ def _by_arrow(text: str, delimiter: str, names: list[str], header: int) -> tuple
         parse_options=arrow.ParseOptions(delimiter=delimiter, quote_char=False),
         convert_options=arrow.ConvertOptions(column_types={place: pa.string() for place in places}),
     )
-    return {name: _clean(column, delimiter) for name, column in zip(names, read.columns)}, np.flatnonzero(filled)[
-        1:
-    ] + 1
+    lines = np.flatnonzero(filled)[1:] + 1
+    return {name: _clean(column, delimiter) for name, column in zip(names, read.columns)}, lines
 
 
 @dataclass(frozen=True)

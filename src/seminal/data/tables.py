@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seminal.core import Batch, DataSpec, Order, UserError
+from seminal.core import Batch, Crop, DataSpec, Order, UserError
 from seminal.data import table_file, table_target
+from seminal.data.rows import batch_count, row_order
 from seminal.data.split import Fold, Holdout
 from seminal.data.table_columns import FLOAT32_MAX, Column, fitted, numbers
 from seminal.data.table_file import Table, listed, nearest
 from seminal.data.table_target import Labelled, Target
-from seminal.pieces.chance import RowChance, shuffled
+from seminal.pieces.chance import RowChance
 
 VALIDATION = ("val", "valid", "validation", "test")  # names of the other file in a folder with ``train``, best first
 SCALINGS = ("standard", "none")
@@ -108,7 +109,7 @@ class TableSource:
     The inputs obey ``Order.scaling``; the target is always standardised, because every metric takes that back.
     """
 
-    def __init__(self, spec: DataSpec, columns: tuple[Column, ...], parts: Mapping[str, _Part], device: str) -> None:
+    def __init__(self, spec: DataSpec, columns: tuple[Column, ...], parts: Mapping[str, _Part], *, device: str) -> None:
         self._spec, self._columns, self._parts, self._device = spec, columns, parts, device
         self._made: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
 
@@ -120,19 +121,18 @@ class TableSource:
         return TableEncoder(self._columns, scaling)
 
     def steps(self, order: Order) -> int:
-        """Batches in an epoch, the last one with what is left."""
-        return -(-self._rows(order.split) // order.batch)
+        return batch_count(order, self._rows(order.split))
 
     def batches(self, order: Order) -> Iterator[Batch]:
         """The batches from ``order.start`` on. A rank may get no row of the last one; it is given an empty batch."""
         inputs, targets = self._tensors(order.split, order.scaling)
-        count = self._rows(order.split)
-        rows = shuffled(count, order.seed, order.epoch) if order.shuffle else torch.arange(count)
-        rows = rows.to(self._device)
+        rows = row_order(order, self._rows(order.split))
         for step in range(order.start, self.steps(order)):
-            mine = rows[step * order.batch : (step + 1) * order.batch][order.rank :: order.world]
+            mine = rows.batch(step).to(self._device)
             batch = {"input": inputs[mine], "target": targets[mine], "index": mine}
             for augment in order.augment:
+                if isinstance(augment, Crop):
+                    raise UserError(f"{type(augment).__name__} crops pictures, and {self._spec.name} is a table.")
                 batch = augment(batch, RowChance(order.seed, order.epoch, mine))
             yield batch
 
@@ -276,9 +276,9 @@ def _divided(rows: Labelled, split: Holdout | Fold, *, stratify: bool) -> tuple[
 def _left_out(part: Labelled) -> Iterator[str]:
     if part.table.broken:
         lines = ", ".join(map(str, part.table.broken[:5])) + (" …" if len(part.table.broken) > 5 else "")
-        yield f"{len(part.table.broken)} broken rows of {part.table.file} left out: lines {lines}"
+        yield f"{len(part.table.broken)} broken rows of {part.table.file} left out, on lines {lines}"
     if part.without:
-        yield f"{part.without} rows of {part.table.file} left out: no usable target"
+        yield f"{part.without} rows of {part.table.file} left out: their target is missing or no finite number"
 
 
 def _learned(train: Labelled, target: str, on_bad_row: str) -> tuple[Labelled, tuple[Column, ...], list[str]]:
@@ -357,7 +357,7 @@ def _source(
         target_std=() if target.classes else (target.std,),
         notes=tuple(notes),
     )
-    return TableSource(spec, columns, made, device)
+    return TableSource(spec, columns, made, device=device)
 
 
 def _values(table: Table, columns: tuple[Column, ...]) -> tuple[list[np.ndarray], np.ndarray]:

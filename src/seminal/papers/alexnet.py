@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -39,7 +38,7 @@ class Config:
     size: tuple[int, int] = (227, 227)  # H, W
     outputs: int = 1000
 
-    def fitted(self, spec: DataSpec) -> Self:
+    def fitted(self, spec: DataSpec) -> Config:
         """For pictures of at least 67 × 67 pixels; raises `UserError` for other data."""
         if spec.kind != "images":
             raise UserError(f"alexnet reads pictures, but {spec.name} is a {spec.kind}. Use the model `mlp` instead.")
@@ -56,27 +55,26 @@ class Config:
     def departures(self) -> tuple[Departure, ...]:
         """The input size always (the paper's own numbers do not fit together), and what was changed."""
         height, width = self.size
-        why = "11 × 11 filters at stride 4 give the paper's 55 × 55 maps for 227 pixels; 224 would give 54"
-        found = [Departure(f"pictures of {height} × {width} (paper: 224 × 224)", why, "Sec. 3.5 and Fig. 2")]
-        if self.size != (227, 227):
-            sizes = ", ".join(f"{h}×{w}" if h != w else str(h) for h, w in self.maps)
-            why = "the data's pictures have another size"
-            found[0] = Departure(
-                f"pictures of {height} × {width}, maps {sizes} (paper: 224 × 224, maps 55, 27, 13, 6)", why, "Fig. 2"
-            )
+        what, why = f"pictures of {height} × {width} (paper: 224 × 224)", "the data's pictures have another size"
+        if self.size == (227, 227):
+            why = "11 × 11 filters at stride 4 give the paper's 55 × 55 maps for 227 pixels; 224 would give 54"
+        else:
+            maps = ", ".join(str(h) if height == width else f"{h}×{w}" for h, w in self.maps)
+            what = f"pictures of {height} × {width}, maps {maps} (paper: 224 × 224, maps 55, 27, 13, 6)"
+        found = [Departure(what, why, "Sec. 3.5 and Fig. 2")]
         if self.towers != 2:
-            what = f"{self.towers} tower(s) (paper: 2): conv2, conv4 and conv5 see the kernel maps of their tower"
-            found.append(
-                Departure(what, "the paper split the network because one GPU was too small for it", "Sec. 3.2")
-            )
+            towers = f"{self.towers} tower{'s' * (self.towers != 1)} (paper: 2)"
+            why = "the paper split conv2, conv4 and conv5 because one GPU was too small for the network"
+            found.append(Departure(towers, why, "Sec. 3.2"))
         if self.dropout != 0.5:
             found.append(Departure(f"dropout {self.dropout} (paper: 0.5)", "chosen by the recipe", "Sec. 4.2"))
+        why = "as the data have it"
         if self.in_channels != 3:
-            found.append(
-                Departure(f"{self.in_channels} input channel(s) (paper: 3)", "as the data have it", "Sec. 3.5")
-            )
+            channels = f"{self.in_channels} input channel{'s' * (self.in_channels != 1)} (paper: 3)"
+            found.append(Departure(channels, why, "Sec. 3.5"))
         if self.outputs != 1000:
-            found.append(Departure(f"{self.outputs} outputs (paper: 1,000)", "as the data have it", "Sec. 3.5"))
+            outputs = f"{self.outputs} output{'s' * (self.outputs != 1)} (paper: 1,000)"
+            found.append(Departure(outputs, why, "Sec. 3.5"))
         return tuple(found)
 
     @property
@@ -201,13 +199,13 @@ def _kernel(name: str) -> tuple[int, ...]:
 
 def _spreads() -> list[float]:
     model = build(VARIANTS["alexnet"])
-    return [float(model.get_parameter(f"{name}.weight").std()) for name in LAYERS]
+    return [float(model.get_parameter(f"{name}.weight").detach().std()) for name in LAYERS]
 
 
 def _biases() -> list[float]:
     """The one value of each layer's biases; NaN where they differ within a layer."""
     model = build(replace(VARIANTS["alexnet"], size=(67, 67)))
-    pairs = [model.get_parameter(f"{name}.bias").aminmax() for name in LAYERS]
+    pairs = [model.get_parameter(f"{name}.bias").detach().aminmax() for name in LAYERS]
     return [float(pair.min) if pair.min == pair.max else float("nan") for pair in pairs]
 
 

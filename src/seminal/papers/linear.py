@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -34,7 +33,7 @@ class Config:
     outputs: int = 1  # targets; each has its own weights
     bias: bool = True  # a constant term, the unknown whose coefficient is 1
 
-    def fitted(self, spec: DataSpec) -> Self:
+    def fitted(self, spec: DataSpec) -> Config:
         """For tables of numbers to predict; pictures are read as one long row. Raises `UserError` for classes."""
         if spec.classes:
             raise UserError(
@@ -129,7 +128,7 @@ def _descent() -> list[float]:
         descent.zero_grad()
         (model(inputs) - targets).square().sum().backward()
         descent.step()
-    return model.get_parameter("linear.weight").flatten().tolist()
+    return model.get_parameter("linear.weight").detach().flatten().tolist()
 
 
 def _mean() -> float:

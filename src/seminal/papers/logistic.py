@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -38,7 +37,7 @@ class Config:
     features: int  # the length of x
     outputs: int = 2  # K
 
-    def fitted(self, spec: DataSpec) -> Self:
+    def fitted(self, spec: DataSpec) -> Config:
         """For classes; pictures are read as one long row. Raises `UserError` where the target is a number."""
         if not spec.classes:
             raise UserError(
@@ -106,7 +105,7 @@ def _line() -> list[float]:
     return torch.log(theta / (1 - theta)).tolist()
 
 
-def _likelihood_from(answers: tuple[float, ...]) -> Tensor:
+def _likelihood_from(answers: tuple[int, ...]) -> Tensor:
     """Log-likelihood, less the part that depends on α and β alone, at (α, β) = (0.3, 0.7)."""
     x = torch.arange(4, dtype=torch.float64, device="cpu")[:, None]
     y = torch.tensor(answers, dtype=torch.long, device="cpu")
@@ -115,7 +114,7 @@ def _likelihood_from(answers: tuple[float, ...]) -> Tensor:
 
 def _sufficient() -> float:
     # Both answers have Σ y = 2 and Σ y x = 3 at x = 0, 1, 2, 3; all else about them differs.
-    return float((_likelihood_from((1, 0, 0, 1)) - _likelihood_from((0, 1, 1, 0))).abs())
+    return float((_likelihood_from((1, 0, 0, 1)) - _likelihood_from((0, 1, 1, 0))).detach().abs())
 
 
 def _conditions() -> list[float]:
@@ -129,7 +128,7 @@ def _conditions() -> list[float]:
         weights = weights + torch.linalg.solve(curvature, design.T @ (y - theta))
     model = _model(float(weights[0]), float(weights[1]))
     fitted = model(x[:, None]).softmax(1)[:, 1]
-    return (design.T @ (y - fitted)).tolist()
+    return (design.T @ (y - fitted)).detach().tolist()
 
 
 def build(config: Config) -> nn.Module:

@@ -27,7 +27,6 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -56,10 +55,9 @@ class Config:
                 "one layer, the first with the same number of units for each group."
             )
 
-    def fitted(self, spec: DataSpec) -> Self:
+    def fitted(self, spec: DataSpec) -> Config:
         """For any data of one shape; pictures are read as one long row, in one group."""
-        hidden = self.hidden
-        return replace(self, inputs=(math.prod(spec.shape),), hidden=hidden, outputs=spec.outputs)
+        return replace(self, inputs=(math.prod(spec.shape),), outputs=spec.outputs)
 
     def departures(self) -> tuple[Departure, ...]:
         """Sizes other than those of the paper's two networks, and hidden units other than sigmoids."""
@@ -217,7 +215,8 @@ def _backward_difference() -> float:
     desired = torch.rand(7, 2, dtype=torch.float64, device="cpu")
     (torch.sigmoid(model(x)) - desired).square().sum().div(2).backward()  # Eq. 3
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    ours = back_propagated(layers, x, desired)
+    with torch.no_grad():
+        ours = back_propagated(layers, x, desired)
     theirs = [p.grad for layer in layers for p in (layer.weight, layer.bias) if p.grad is not None]
     return max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
 

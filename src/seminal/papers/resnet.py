@@ -20,10 +20,10 @@ Shapes: B pictures of C channels, H × W pixels.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Self
+from functools import cache, partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -51,7 +51,7 @@ class Config:
         if self.shortcut not in ("A", "B", "C", "plain"):
             raise UserError(f"a ResNet has no shortcut {self.shortcut!r}. Choose one of: A, B, C, plain.")
 
-    def fitted(self, spec: DataSpec) -> Self:
+    def fitted(self, spec: DataSpec) -> Config:
         """For pictures of at least 32 × 32 pixels (8 × 8 with the small stem); raises `UserError` for other data."""
         if spec.kind != "images":
             raise UserError(f"a ResNet reads pictures, but {spec.name} is a {spec.kind}. Use the model `mlp` instead.")
@@ -91,7 +91,8 @@ class Config:
             channels = f"{self.in_channels} input channel{'s' * (self.in_channels != 1)} (paper: 3)"
             found.append(Departure(channels, why))
         if self.size != size:
-            here = ", ".join(str(h) if h == w else f"{h}×{w}" for h, w in self.maps)
+            square = self.size[0] == self.size[1]
+            here = ", ".join(str(h) if square else f"{h}×{w}" for h, w in self.maps)
             found.append(Departure(f"maps {here} (paper: {maps})", why, "Table 1" if self.large_stem else "Sec. 4.2"))
         if self.outputs != outputs:
             found.append(Departure(f"{self.outputs} output{'s' * (self.outputs != 1)} (paper: {outputs:,})", why))
@@ -264,40 +265,45 @@ VARIANTS = {
 }
 
 
-def _of(name: str, measure: Callable[[nn.Module], Any]) -> Any:
-    return measure(on_meta(build, VARIANTS[name]))
+@dataclass(frozen=True)
+class Sizes:
+    """What is counted on a built network."""
+
+    parameters: int
+    depth: int  # layers with weights as the paper counts them: not those on shortcuts
+    projections: int  # convolutions on shortcuts
+    stages: tuple[tuple[int, ...], ...]  # shapes after conv1 and each stage
 
 
+@cache  # several facts ask about one network
+def _sizes(name: str) -> Sizes:
+    model = on_meta(build, VARIANTS[name])
+    with torch.device("meta"):
+        found = shapes(model, *VARIANTS[name].example(1))
+    convolutions = [layer for layer, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    projections = sum("shortcut" in layer for layer in convolutions)
+    stages = (found["conv1"], *(found[f"stages.conv{i + 2}_x"] for i in range(len(VARIANTS[name].blocks))))
+    return Sizes(parameters(model), len(convolutions) - projections + 1, projections, stages)  # + 1: fc
+
+
+def _size(which: str, name: str) -> Any:
+    return getattr(_sizes(name), which)
+
+
+@cache
 def _work(name: str) -> int:
     with torch.device("meta"):
         (x,) = VARIANTS[name].example(1)
     return multiply_adds(on_meta(build, VARIANTS[name]), x)
 
 
-def _stage_shapes(name: str) -> list[tuple[int, ...]]:
-    with torch.device("meta"):
-        (x,) = VARIANTS[name].example(1)
-    found = shapes(on_meta(build, VARIANTS[name]), x)
-    return [found["conv1"], *(found[f"stages.conv{i + 2}_x"] for i in range(len(VARIANTS[name].blocks)))]
-
-
-def _depth(model: nn.Module) -> int:
-    """Layers with weights, as the paper counts them: projections on shortcuts do not count."""
-    layers = [name for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    return sum("shortcut" not in name for name in layers)
-
-
-def _projections(model: nn.Module) -> int:
-    return sum("shortcut" in name for name, m in model.named_modules() if isinstance(m, nn.Conv2d))
+def _extra(name: str) -> list[int]:
+    """Parameters and multiply-adds beyond those of the plain twin of 34 layers."""
+    return [_sizes(name).parameters - _sizes("plain34").parameters, _work(name) - _work("plain34")]
 
 
 def _more_projections() -> int:
-    return int(_of("resnet34-c", _projections) - _of("resnet34", _projections))
-
-
-def _extra(name: str) -> list[int]:
-    """Parameters and multiply-adds beyond those of the plain twin of 34 layers."""
-    return [_of(name, parameters) - _of("plain34", parameters), _work(name) - _work("plain34")]
+    return _sizes("resnet34-c").projections - _sizes("resnet34").projections
 
 
 def _block_weights() -> list[int]:
@@ -328,17 +334,18 @@ def _facts() -> Iterator[Fact]:
     work |= {"resnet50": (3.8e9, cut), "resnet101": (7.6e9, rounded), "resnet152": (11.3e9, rounded)}
     for name, (count, within) in work.items():
         yield Fact(f"{count / 1e9} billion multiply-adds", "Table 1", count, partial(_work, name), within, name)
-    sizes = {"resnet20": (0.27e6, 5e3), "resnet32": (0.46e6, 5e3), "resnet44": (0.66e6, 5e3), "resnet56": (0.85e6, 5e3)}
-    sizes |= {"resnet110": (1.7e6, 0.05e6), "resnet1202": (19.4e6, 0.05e6)}
-    for name, (count, half) in sizes.items():
-        yield Fact(f"{count / 1e6} M parameters", "Table 6", count, partial(_of, name, parameters), half, name)
+    half = (5e3, 5e3, 5e3, 5e3, 5e4, 5e4)  # of the last digit printed
+    for n, millions, digit in zip((3, 5, 7, 9, 18, 200), (0.27, 0.46, 0.66, 0.85, 1.7, 19.4), half):
+        name = f"resnet{6 * n + 2}"
+        measure = partial(_size, "parameters", name)
+        yield Fact(f"{millions} M parameters", "Table 6", millions * 1e6, measure, digit, name)
     for name, config in VARIANTS.items():
         where, maps = ("Table 1", IMAGENET) if config.large_stem else ("Sec. 4.2", CIFAR)
         maps = BOTTLENECK if config.bottleneck else maps
         says = f"conv1 and stages: {', '.join('×'.join(map(str, shape)) for shape in maps)}"
-        yield Fact(says, where, maps, partial(_stage_shapes, name), variant=name)
+        yield Fact(says, where, maps, partial(_size, "stages", name), variant=name)
         depth = int("".join(c for c in name.split("-")[0] if c.isdigit()))
-        yield Fact(f"{depth} layers with weights", where, depth, partial(_of, name, _depth), variant=name)
+        yield Fact(f"{depth} layers with weights", where, depth, partial(_size, "depth", name), variant=name)
     says = "option A has no extra parameter and no extra multiply-add over the plain network"
     yield Fact(says, "Sec. 4.1", (0, 0), partial(_extra, "resnet34-a"), variant="resnet34-a")
     says = "option C has thirteen more projections than option B"
@@ -354,29 +361,17 @@ def _facts() -> Iterator[Fact]:
 
 
 def _results() -> Iterator[Result]:
-    data = "ImageNet 2012 validation"
+    data, top1, top5 = "ImageNet 2012 validation", "top-1 error %, 10 crops", "top-5 error %, 10 crops"
     for name, error in {"plain18": 27.94, "plain34": 28.54, "resnet18-a": 27.88, "resnet34-a": 25.03}.items():
-        yield Result(name, data, "top-1 error %, 10 crops", error, "Table 2")
-    table = {
-        "plain34": (28.54, 10.02),
-        "resnet34-a": (25.03, 7.76),
-        "resnet34": (24.52, 7.46),
-        "resnet34-c": (24.19, 7.40),
-    }
-    table |= {"resnet50": (22.85, 6.71), "resnet101": (21.75, 6.05), "resnet152": (21.43, 5.71)}
-    for name, (top1, top5) in table.items():
-        yield Result(name, data, "top-1 error %, 10 crops", top1, "Table 3")
-        yield Result(name, data, "top-5 error %, 10 crops", top5, "Table 3")
-    cifar = {
-        "resnet20": 8.75,
-        "resnet32": 7.51,
-        "resnet44": 7.17,
-        "resnet56": 6.97,
-        "resnet110": 6.43,
-        "resnet1202": 7.93,
-    }
-    for name, error in cifar.items():  # resnet110: the best of five runs, whose mean is 6.61
-        yield Result(name, "CIFAR-10 test", "top-1 error %", error, "Table 6")
+        yield Result(name, data, top1, error, "Table 2")
+    errors = {"plain34": (28.54, 10.02), "resnet34-a": (25.03, 7.76), "resnet34": (24.52, 7.46)}
+    errors |= {"resnet34-c": (24.19, 7.40), "resnet50": (22.85, 6.71), "resnet101": (21.75, 6.05)}
+    for name, (one, five) in (errors | {"resnet152": (21.43, 5.71)}).items():
+        yield Result(name, data, top1, one, "Table 3")
+        yield Result(name, data, top5, five, "Table 3")
+    # 6.43 is the best of five runs of 110 layers; their mean is 6.61.
+    for depth, error in zip((20, 32, 44, 56, 110, 1202), (8.75, 7.51, 7.17, 6.97, 6.43, 7.93)):
+        yield Result(f"resnet{depth}", "CIFAR-10 test", "top-1 error %", error, "Table 6")
 
 
 def build(config: Config) -> nn.Module:

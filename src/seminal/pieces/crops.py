@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,17 +19,6 @@ from seminal.pieces.draws import Draw
 # Attempts at a box that fits before the largest central one is taken; a fixed number, because a row's share of chance
 # may not depend on what was drawn. With the usual scale and ratio one shape in seven does not fit a square picture.
 _ATTEMPTS = 10
-
-
-@runtime_checkable
-class Crop(Protocol):
-    """A choice of one box per picture: a frozen dataclass, and a pure function of the sizes and of chance."""
-
-    def boxes(self, sizes: Tensor, size: int, chance: Chance) -> Tensor:
-        """(B, 4) float32 boxes (top, left, height, width) in source pixels, for an output of ``size`` × ``size``.
-
-        ``sizes`` is (B, 2) int: height and width of each source. A box may reach outside its picture: 0 is seen there.
-        """
 
 
 def _square(sizes: Tensor, side: Tensor, place: Tensor) -> Tensor:

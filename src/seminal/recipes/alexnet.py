@@ -35,7 +35,9 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
             "scaling": "Sec. 2: the mean activity over the training set is subtracted from each pixel",
         },
         departures=(
-            Departure("the rate falls after 5 epochs without progress (paper: by eye)", "a rule can be repeated", "Sec. 5"),
+            Departure(
+                "the rate falls after 5 epochs without progress (paper: by eye)", "a rule can be repeated", "Sec. 5"
+            ),
         ),
     )
 

@@ -56,9 +56,9 @@ class Report:
 
     ``rows`` holds one mapping per finished epoch: ``epoch`` (counted from 1), ``step`` (steps made so far), ``lr``,
     ``grad_norm``, ``rows_per_s``, ``seconds``, and metrics as ``train_<metric>`` and ``val_<metric>`` (``train_loss``,
-    ``val_top1`` …); what was not measured is None or absent. ``trace`` holds columns of equal length, one entry per kept
-    step: ``step``, ``loss``, ``lr``, ``grad_norm`` (see `thinned`). ``percent`` names the metrics that are fractions and
-    are shown as percentages. ``confusion[true][predicted]`` counts rows of the validation split.
+    ``val_top1`` …); what was not measured is None or absent. ``trace`` holds columns of equal length, one entry per
+    kept step: ``step``, ``loss``, ``lr``, ``grad_norm`` (see `thinned`). ``percent`` names the metrics that are
+    fractions and are shown as percentages. ``confusion[true][predicted]`` counts rows of the validation split.
 
     Raises `UserError` where the parts do not fit together.
     """

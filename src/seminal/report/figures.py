@@ -132,7 +132,7 @@ def recalls(report: Report) -> Figure | None:
         "marker": {"color": "var(--validation)"},
     }
     layout = _layout("recall", "")
-    layout["xaxis"] |= {"range": [0, 101], "dtick": 20, "ticksuffix": " %"}
+    layout["xaxis"] |= {"range": [0, 101], "dtick": 25, "tickangle": 0, "ticksuffix": " %"}
     layout["yaxis"] |= {"autorange": "reversed", "tickvals": trace["y"], "showgrid": False, "zeroline": False}
     layout["yaxis"]["ticktext"] = [plain(report.classes[i], 16) for i in shown]
     layout["margin"] |= {"r": 32}  # room for the label 100 %
@@ -177,8 +177,9 @@ def _layout(x: str, y: str) -> dict[str, Any]:
         "yaxis": {**axis, "title": {"text": y, "standoff": 10}},
         "margin": {"l": 48, "r": 16, "t": 16, "b": 44},
         "height": 320,
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
+        "paper_bgcolor": "var(--page)",
+        "plot_bgcolor": "var(--page)",
+        "uirevision": "kept",  # drawn again for another width or colour scheme, a plot keeps the reader's zoom
         "font": {"color": "var(--ink)", "size": 13},
         "hoverlabel": {"bgcolor": "var(--page)", "bordercolor": "var(--muted)", "font": {"color": "var(--ink)"}},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": "var(--ink)"}},
@@ -187,14 +188,16 @@ def _layout(x: str, y: str) -> dict[str, Any]:
     }
 
 
-def _line(x: Sequence[float | None], y: Sequence[float | None], name: str, colour: str, width: float) -> dict[str, Any]:
+def _line(
+    x: Sequence[float | None], y: Sequence[float | None], name: str, *, colour: str, width: float
+) -> dict[str, Any]:
     line = {"color": f"var(--{colour})", "width": width}
     mode = "lines+markers" if len(x) < 3 else "lines"  # a line of one point is not seen
     return {"type": "scatter", "mode": mode, "x": list(x), "y": numbers(y), "name": name, "line": line}
 
 
 def _faint(x: Sequence[float | None], y: Sequence[float | None], colour: str) -> dict[str, Any]:
-    return _line(x, y, "each step", colour, 1) | {"opacity": 0.35, "hoverinfo": "skip"}
+    return _line(x, y, "each step", colour=colour, width=1) | {"opacity": 0.35, "hoverinfo": "skip"}
 
 
 def _epochs(report: Report) -> list[float | None]:
@@ -223,6 +226,7 @@ def _column(report: Report, name: str) -> list[float | None]:
 def _time_axis(report: Report, y: str) -> dict[str, Any]:
     layout = _layout("epoch" if report.rows else "step", y)
     ends = [v for v in [*_trace_epochs(report)[-1:], *_epochs(report)[-1:]] if v is not None]
+    layout["xaxis"] |= {"spikecolor": "var(--muted)", "spikethickness": 1, "spikedash": "solid"}
     layout["xaxis"]["unifiedhovertitle"] = {"text": f"{'epoch' if report.rows else 'step'} %{{x}}"}
     layout["xaxis"]["range"] = [0, 1.02 * max(ends, default=1)]
     if 0 < len(report.rows) <= 12:
@@ -255,8 +259,8 @@ def _loss(report: Report) -> Figure | None:
     if logarithmic:
         layout["yaxis"] |= _logarithmic([*train, *validation, *numbers(steps)])
     data = [_faint(_trace_epochs(report), steps, "train")] if len(steps) else []
-    data += [_line(_epochs(report), train, "training", "train", 1.5)] if train else []
-    data += [_line(_epochs(report), validation, "validation", "validation", 3)] if validation else []
+    data += [_line(_epochs(report), train, "training", colour="train", width=1.5)] if train else []
+    data += [_line(_epochs(report), validation, "validation", colour="validation", width=3)] if validation else []
     said = [
         f"{name} {number(v[0], 3)} to {number(v[-1], 3)}"
         for name, v in (("training", train), ("validation", validation))
@@ -282,12 +286,12 @@ def _goal(report: Report) -> Figure | None:
         ("validation", validation, "validation", 3),
     ):
         scaled = [None if v is None else scale * v for v in values]
-        data += [_line(_epochs(report), scaled, label, colour, width)] if values else []
+        data += [_line(_epochs(report), scaled, label, colour=colour, width=width)] if values else []
     best = report.best
     if best is None:
         return Figure("goal", capital(name), "Nothing was validated.", data, layout)
     value, epoch = best
-    mark = _line([epoch], [scale * value], "best", "validation", 0) | {
+    mark = _line([epoch], [scale * value], "best", colour="validation", width=0) | {
         "mode": "markers",
         "hoverinfo": "skip",
         "cliponaxis": False,
@@ -306,7 +310,9 @@ def _learning_rate(report: Report) -> Figure | None:
     rates = steps if len(steps) else _column(report, "lr")
     if not len(rates):
         return None
-    data = [_line(_trace_epochs(report) if len(steps) else _epochs(report), rates, "learning rate", "rate", 2)]
+    data = [
+        _line(_trace_epochs(report) if len(steps) else _epochs(report), rates, "learning rate", colour="rate", width=2)
+    ]
     known = [r for r in rates if r is not None]
     low, high, last = min(known), max(known), known[-1]
     caption = f"{number(high)} throughout." if low == high else f"At most {number(high)}; {number(last)} at the end."
@@ -321,7 +327,7 @@ def _gradient(report: Report) -> Figure | None:
         return None
     positive = [v if v is not None and v > 0 else None for v in steps]  # a log axis has no place for zero
     data = [_faint(_trace_epochs(report), positive, "gradient")] if positive else []
-    data += [_line(_epochs(report), epochs, "mean of the epoch", "gradient", 2)] if epochs else []
+    data += [_line(_epochs(report), epochs, "mean of the epoch", colour="gradient", width=2)] if epochs else []
     known = [v for v in (positive or epochs) if v is not None and math.isfinite(v)]
     caption = (
         f"Between {number(min(known), 3)} and {number(max(known), 3)}, before clipping." if known else "Never finite."
@@ -360,16 +366,17 @@ def _scatter(pairs: Scatter, place: int) -> list[Figure]:
         f"predicted-{place}",
         f"{name}: predicted and true",
         f"On the dashed line the prediction is exact.{few}",
-        [guide([low, high], [low, high]), points(true, predicted, "true %{x}, predicted %{y}")],
+        [points(true, predicted, "true %{x}, predicted %{y}"), guide([low, high], [low, high])],
         _layout(f"true {unit}", f"predicted {unit}") | {"height": 420},
     )
     left = Figure(
         f"residuals-{place}",
         f"{name}: residuals",
-        f"Predicted − true: mean {number(mean, 3)}, standard deviation {number(spread, 3)}, largest {number(largest, 3)}.",
+        f"Predicted − true: mean {number(mean, 3)}, standard deviation {number(spread, 3)}, "
+        f"largest {number(largest, 3)}.",
         [
-            guide([predicted.min(), predicted.max()], [0.0, 0.0]),
             points(predicted, residual, "predicted %{x}, residual %{y}"),
+            guide([predicted.min(), predicted.max()], [0.0, 0.0]),
         ],
         _layout(f"predicted {unit}", "residual") | {"height": 420},
     )

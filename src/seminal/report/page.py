@@ -28,7 +28,13 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"data_uri": _data_uri, "web_address": _web_address, "printable": printable, "prose": _prose, "capital": capital}
+    environment.filters |= {
+        "data_uri": _data_uri,
+        "web_address": _web_address,
+        "printable": printable,
+        "prose": _prose,
+        "capital": capital,
+    }
 
     plots, everything = _plots(report), all_figures(report)
     library = Markup(get_plotlyjs().replace("</script", "<\\/script")) if everything else ""

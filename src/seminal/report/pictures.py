@@ -12,8 +12,8 @@ def png(image: Tensor, *, least: int = 96, most: int = 256) -> bytes:
     """A picture (channels, height, width), uint8, as the bytes of a PNG.
 
     One channel is grey, three are red, green and blue, a fourth is opacity; of any other number the mean is shown. A
-    picture whose longer side is under ``least`` pixels is enlarged by a whole factor with nearest neighbour, so that its
-    pixels stay what they are; one over ``most`` is reduced.
+    picture whose longer side is under ``least`` pixels is enlarged by a whole factor with nearest neighbour, so that
+    its pixels stay what they are; one over ``most`` is reduced.
 
     Raises ValueError for another type or shape.
     """

@@ -39,8 +39,8 @@ def console(file: IO[str] | None = None) -> Console:
 def say(label: str, text: str, *, wrap: bool = True, out: Console | None = None) -> None:
     """``label`` in a column of its own, then ``text``; on a terminal, continued lines hang under their first.
 
-    ``wrap=False`` keeps a command in one piece, so that it can be copied. Without a terminal nothing is wrapped, so that
-    it can be searched.
+    ``wrap=False`` keeps a command in one piece, so that it can be copied. Without a terminal nothing is wrapped: a log
+    is searched line by line.
     """
     from rich.text import Text
 
@@ -86,8 +86,8 @@ class Progress:
     """What is shown while a run trains. ``with Progress(epochs, goal) as progress:`` then `step` after each step and
     `epoch` after each epoch; `say` for a line in between.
 
-    ``unit`` is what is counted per second; ``percent``: the goal's metric is a fraction, shown as a percentage; ``best``:
-    (value, epoch) before a resumed run; ``every``: seconds between plain lines within an epoch.
+    ``unit`` is what is counted per second; ``percent``: the goal's metric is a fraction, shown as a percentage;
+    ``best``: (value, epoch) before a resumed run; ``every``: seconds between plain lines within an epoch.
     """
 
     epochs: int
@@ -301,8 +301,8 @@ def _is_number(cell: str) -> bool:
 
 
 def _barred(lines: Sequence[Sequence[str]], shares: Sequence[float], out: Console) -> list[Text]:
-    """Lines no wider than the terminal, each with a bar after its first part: (first, "", parts …). The bars are equally
-    long, at most 30 cells; where there is no room for one of 8 cells, the last parts of a line are left out."""
+    """Lines no wider than the terminal, each with a bar after its first part: (first, "", parts …). The bars are as
+    long as each other, at most 30 cells; where there is no room for 8, the last parts of a line are left out."""
     from rich.cells import cell_len
     from rich.text import Text
 

@@ -7,7 +7,7 @@ import unicodedata
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with at most ``digits`` significant digits; whole numbers keep all of theirs, with thousands separated."""
+    """A number with at most ``digits`` significant digits; whole numbers keep all of theirs, thousands separated."""
     if value is None:
         return "–"
     if math.isnan(value):

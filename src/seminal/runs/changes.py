@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from seminal.core import Augment, Departure, Recipe, Schedule, UserError
+from seminal.core import Augment, Crop, DataSpec, Departure, Recipe, Schedule, UserError
 from seminal.pieces.augment import (
     Blur,
     ColourJitter,
@@ -15,10 +15,10 @@ from seminal.pieces.augment import (
     GaussianNoise,
     HorizontalFlip,
     Mixup,
+    MixupOrCutMix,
     RandomErasing,
     Rotate,
 )
-from seminal.pieces.crops import Crop
 from seminal.runs.asks import RecipeAsk
 from seminal.train import schedules
 from seminal.train.optimisers import NAMES
@@ -35,16 +35,20 @@ SCHEDULES: dict[str, Schedule] = {
 RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "sgd": 0.1}
 
 
-def changed(recipe: Recipe, ask: RecipeAsk) -> Recipe:
-    """The recipe with the user's changes."""
+PICTURES_ONLY = ("cutmix", "reprob", "color_jitter", "hflip", "rotate", "blur")
+
+
+def changed(recipe: Recipe, ask: RecipeAsk, spec: DataSpec) -> Recipe:
+    """The recipe, which is adapted to ``spec`` already, with the user's changes."""
     _refuse_nonsense(ask)
+    _refuse_misplaced(ask, spec)
     new = replace(
         recipe,
         epochs=_or(ask.epochs, recipe.epochs),
         steps=None if ask.epochs is not None else recipe.steps,
         batch=_or(ask.batch_size, recipe.batch),
         optim=_optim(recipe, ask),
-        lr=_or(ask.lr, RATES[ask.opt] if ask.opt and ask.opt != recipe.optim.name else recipe.lr),
+        lr=_or(ask.lr, RATES[ask.opt.lower()] if ask.opt and ask.opt.lower() != recipe.optim.name else recipe.lr),
         task=_task(recipe, ask),
         model=_model(recipe, ask),
         augment=_augment(recipe, ask),
@@ -56,7 +60,9 @@ def changed(recipe: Recipe, ask: RecipeAsk) -> Recipe:
         seed=_or(ask.seed, recipe.seed),
     )
     new = replace(new, schedule=_schedule(new, ask))
-    return replace(new, departures=(*new.departures, *_said(recipe, new)))
+    new = replace(new, departures=(*_still_true(recipe, new), *_said(recipe, new)))
+    # Class weights are counted, and the loss is checked, where the task meets the data.
+    return replace(new, task=new.task.fitted(spec))
 
 
 def _or(asked: Any, default: Any) -> Any:
@@ -91,6 +97,14 @@ def _refuse_nonsense(ask: RecipeAsk) -> None:
             raise UserError(f"--{flag} {value} makes no sense: it must be zero or more.")
     if ask.scaling not in (None, "standard", "pixel_mean", "none"):
         raise UserError(f"there is no scaling `{ask.scaling}`. Write --scaling standard, pixel_mean or none.")
+
+
+def _refuse_misplaced(ask: RecipeAsk, spec: DataSpec) -> None:
+    for name in PICTURES_ONLY if spec.kind != "images" else ():
+        if getattr(ask, name):
+            raise UserError(f"--{name.replace('_', '-')} changes pictures, and {spec.name} holds none: leave it out.")
+    if (ask.mixup or ask.cutmix) and not spec.classes:
+        raise UserError(f"--mixup mixes classes, and the target of {spec.name} is a number: leave it out.")
 
 
 def _optim(recipe: Recipe, ask: RecipeAsk) -> Any:
@@ -151,7 +165,7 @@ def _model(recipe: Recipe, ask: RecipeAsk) -> Any:
     return replace(recipe.model, dropout=ask.dropout)
 
 
-def _augment(recipe: Recipe, ask: RecipeAsk) -> tuple[Augment, ...]:
+def _augment(recipe: Recipe, ask: RecipeAsk) -> tuple[Augment | Crop, ...]:
     kept = tuple(a for a in recipe.augment if ask.augment)
     new: list[tuple[type, float | None, Augment]] = [
         (HorizontalFlip, ask.hflip, HorizontalFlip(probability=ask.hflip or 0.0)),
@@ -160,14 +174,33 @@ def _augment(recipe: Recipe, ask: RecipeAsk) -> tuple[Augment, ...]:
         (GaussianNoise, ask.noise, GaussianNoise(ask.noise or 0.0)),
         (ColourJitter, ask.color_jitter, ColourJitter(*[ask.color_jitter or 0.0] * 3)),
         (RandomErasing, ask.reprob, RandomErasing(probability=ask.reprob or 0.0)),
-        (Mixup, ask.mixup, Mixup(alpha=ask.mixup or 1.0)),
-        (CutMix, ask.cutmix, CutMix(alpha=ask.cutmix or 1.0)),
     ]
     for kind, strength, augment in new:
         if strength is not None:
             kept = tuple(a for a in kept if not isinstance(a, kind)) + ((augment,) if strength else ())
+    if ask.mixup is not None or ask.cutmix is not None:
+        kept = tuple(a for a in kept if not isinstance(a, Mixup | CutMix | MixupOrCutMix)) + tuple(_mixing(ask))
     crops = tuple(a for a in kept if isinstance(a, Crop))
     return crops + tuple(a for a in kept if not isinstance(a, Crop))
+
+
+def _mixing(ask: RecipeAsk) -> Iterator[Augment]:
+    if ask.mixup and ask.cutmix:
+        yield MixupOrCutMix(ask.mixup, ask.cutmix)
+    elif ask.mixup:
+        yield Mixup(ask.mixup)
+    elif ask.cutmix:
+        yield CutMix(ask.cutmix)
+
+
+def _still_true(old: Recipe, new: Recipe) -> Iterator[Departure]:
+    """The departures of the adapted recipe, without what the user has changed once more."""
+    gone = (f"{old.epochs} epochs (",) * (new.epochs != old.epochs) + (f"batches of {old.batch} (",) * (
+        new.batch != old.batch
+    )
+    for departure in old.departures:
+        if not departure.what.startswith(gone or ("\0",)):
+            yield departure
 
 
 def _said(old: Recipe, new: Recipe) -> Iterator[Departure]:

@@ -52,7 +52,10 @@ def from_json(value: Any) -> Any:
     known = {f.name for f in dataclasses.fields(kind)}
     if unknown := value.keys() - known - {"is"}:
         raise UserError(f"{value['is']} has no {', '.join(sorted(unknown))}: the file is of another version of seminal")
-    return kind(**{key: from_json(item) for key, item in value.items() if key != "is"})
+    try:
+        return kind(**{key: from_json(item) for key, item in value.items() if key != "is"})
+    except TypeError as error:  # a field without a default is missing
+        raise UserError(f"{value['is']} is incomplete ({error}): the file is of another version of seminal") from None
 
 
 def _dataclass(name: str) -> type[Any]:
@@ -76,4 +79,6 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: is {path.parent} the folder of a run?") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is damaged: {error}") from None
+        raise UserError(f"{path} is damaged ({error}) and was not loaded.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from None

@@ -58,7 +58,7 @@ class RunFolder:
         except FileExistsError:
             where = output / name if name and (output / name).exists() else output
             raise UserError(
-                f"{where} exists, and nothing is written over. Choose another `--name`, or go on with `seminal resume {where}`."
+                f"{where} exists, and nothing is written over. Choose another `--name`, or `seminal resume {where}`."
             ) from None
         except OSError as error:
             raise UserError(
@@ -98,10 +98,13 @@ class RunFolder:
             self._sync()
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise UserError(
-                f"{final} could not be written: {error.strerror}. What was saved before is intact; "
-                f"make room, then `seminal resume {self.path}`."
-            ) from None
+            raise self._unwritten(name, error) from None
+
+    def _unwritten(self, name: str, error: OSError) -> UserError:
+        return UserError(
+            f"{self.path / name} could not be written: {error.strerror}. What was saved before is intact; "
+            f"make room, then `seminal resume {self.path}`."
+        )
 
     def _sync(self) -> None:
         """The renaming itself must reach the disk, or a power cut could undo it."""
@@ -111,6 +114,18 @@ class RunFolder:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+    def read_text(self, name: str) -> str:
+        """A text file of the run."""
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.path / name} cannot be read ({error}): the run folder is damaged.") from None
+
+    def tidy(self) -> None:
+        """Remove what a killed process left half written."""
+        for part in self.path.glob(".*.part"):
+            part.unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Any) -> None:
         self.write(name, json.dumps(to_json(value), indent=1, ensure_ascii=False) + "\n")
@@ -128,13 +143,19 @@ class RunFolder:
         """Tensors and note. Raises `UserError` where the file is missing or damaged; it can never run code."""
         path = self.path / name
         if not path.exists():
-            raise UserError(f"{path} does not exist: the run was stopped before its first checkpoint. Start it again.")
+            raise UserError(
+                f"{path} does not exist: the run was stopped before it came so far. Go on with it: "
+                f"`seminal resume {self.path}`."
+            )
         try:
             with safe_open(path, "pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
                 note = from_json(json.loads((file.metadata() or {}).get("seminal", "null")))
         except (SafetensorError, json.JSONDecodeError, OSError) as error:
-            raise UserError(f"{path} is damaged ({error}) and was not loaded.") from None
+            raise UserError(
+                f"{path} is damaged ({error}) and was not loaded. Put back a copy of it, or start a new run with "
+                f"`--recipe {self.path}`."
+            ) from None
         return tensors, note
 
     def write_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -148,5 +169,8 @@ class RunFolder:
 
     def log(self, line: str) -> None:
         """A line at the end of ``log.txt``."""
-        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise self._unwritten("log.txt", error) from None

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seminal.core import Augment, Order, Precision, Recipe, Source, UserError
+from seminal.core import Order, Precision, Recipe, Source, UserError
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import FixedCrop
 from seminal.report.terminal import say, table
@@ -93,7 +93,7 @@ def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -
     target = torch.empty(0)
     for place in PLACES:
         for flip in (0.0, 1.0):
-            augment: tuple[Augment, ...] = (FixedCrop(place), HorizontalFlip(probability=flip))  # type: ignore[assignment]
+            augment = (FixedCrop(place), HorizontalFlip(probability=flip))
             pairs = [
                 (b["target"], p["probability"])
                 for b, p in predicted(model, source, recipe, replace(order, augment=augment))
@@ -160,7 +160,8 @@ def predict(run: str, inputs: list[str], *, top: int = 3, csv_file: str | None =
         lines.append([name, *guess, *(f"{value:.6g}" for value in answer.values())])
     if csv_file:
         _write_csv(Path(csv_file), head, lines)
-        say("written", csv_file)
+        if not as_json:
+            say("written", csv_file)
     return 0
 
 

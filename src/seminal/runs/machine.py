@@ -7,6 +7,7 @@ import os
 import platform
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -19,14 +20,14 @@ from seminal.core import UserError
 
 def device_for(asked: str | None) -> torch.device:
     """The device asked for, or the best there is. Under ``torchrun`` each process has its own GPU."""
-    local = int(os.environ.get("LOCAL_RANK", 0))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
     if asked is None:
         if torch.cuda.is_available():
             return torch.device("cuda", local)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(asked)
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError):
         there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         raise UserError(f"the device `{asked}` is not to be had here. There is: {', '.join(there)}.") from None
@@ -36,7 +37,7 @@ def device_for(asked: str | None) -> torch.device:
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Joined with the other processes ``torchrun`` has started, if it has."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
@@ -47,10 +48,12 @@ def joined() -> Iterator[None]:
 
 
 class Stop:
-    """Ctrl-C or a job's end, noticed between two steps, when everything can be saved. A second Ctrl-C ends at once."""
+    """Ctrl-C or a job's end, noticed between two steps, when everything can be saved. A second one ends at once; what
+    comes within a second of the first is the same one, told by both the terminal and ``torchrun``."""
 
     def __init__(self) -> None:
         self.asked = False
+        self._since = 0.0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Stop:
@@ -64,8 +67,9 @@ class Stop:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked and time.monotonic() - self._since > 1:
             raise KeyboardInterrupt
+        self._since = self._since if self.asked else time.monotonic()
         self.asked = True
 
 

@@ -33,6 +33,11 @@ def train(given: dict[str, Any]) -> int:
     if given["eval_only"] is not None:
         return judging.evaluate(given["eval_only"])
     if given["resume"] is not None:
+        if RecipeAsk(**_of(RecipeAsk, given)) != RecipeAsk():
+            raise UserError(
+                "--resume goes on with a run as it was begun, so flags of the recipe have no place beside it: leave them "
+                "out, or start a new run with `--recipe RUN` and your changes."
+            )
         return training.resume(given["resume"] or _newest(Path(given["output"])))
     if given["amp_dtype"] == "float16":
         raise UserError(
@@ -41,25 +46,28 @@ def train(given: dict[str, Any]) -> int:
     if given["amp_dtype"]:
         given = given | {"precision": "bf16"}
     model, data = _model_and_data(given)
-    ask = DataAsk(data=data if data in ("digits",) else str(data), **_of(DataAsk, given, without=("data", "fold")))
+    ask = DataAsk(data=str(data), **_of(DataAsk, given, without=("data", "fold")))
     wanted = _of(RecipeAsk, given)
     run = RunAsk(**_of(RunAsk, given))
+    _refuse_nonsense(ask, run)
     if given["folds"] and given["seeds"]:
         raise UserError("--folds and --seeds together are not offered: choose one.")
     with joined():
         make = Maker(model, ask, RecipeAsk(**wanted), run)
         if given["print_config"]:
             plan, _ = make.plan()
+            if distributed.rank():
+                return 0
             print(json.dumps(to_json(plan.recipe), indent=1, ensure_ascii=False))
             return 0
         if given["dry_run"]:
-            return _dry(*make.plan())
+            return _dry(make)
         if given["folds"]:
             return repeats.over_folds(make, given["folds"])
         if given["seeds"]:
             return repeats.over_seeds(make, given["seeds"])
         plan, source = make.plan()
-        introduce(plan, source)
+        introduce(make, plan, source)
         return training.carry_on(training.begin(plan, source, device_for(plan.run.device)))
 
 
@@ -84,8 +92,22 @@ def _of(kind: type[A], given: dict[str, Any], without: tuple[str, ...] = ()) -> 
     return {name: given[name] for name in names if name in given}
 
 
+def _refuse_nonsense(ask: DataAsk, run: RunAsk) -> None:
+    least = {"size": (ask.size, 1), "workers": (ask.workers, 0), "memory-limit": (ask.memory_limit, 0)}
+    least |= {
+        "split-seed": (ask.split_seed, 0),
+        "save-every": (run.save_every, 0),
+        "log-interval": (run.log_interval, 0),
+    }
+    for flag, (value, bound) in least.items():
+        if value is not None and not bound <= value < 2**32:
+            raise UserError(f"--{flag} {value} makes no sense: it must be {bound} or more.")
+    if run.name == "":
+        raise UserError("--name needs a name: write for example `--name first-try`, or leave it out.")
+
+
 def _newest(output: Path) -> str:
-    runs = sorted(output.glob("*/last.state"), key=lambda p: p.stat().st_mtime)
+    runs = sorted(output.glob("*/recipe.json"), key=lambda p: p.stat().st_mtime)
     if not runs:
         raise UserError(f"there is no run to resume in {output}. Name one: `seminal resume RUN`.")
     return str(runs[-1].parent)
@@ -105,14 +127,11 @@ class Maker:
         name, paper = paper_of(self.variant)
         source = open_source(self.data, paper.variants[self.variant], str(device_for(self.run.device)))
         ask = self.recipe.recipe
-        if ask is not None and Path(ask).is_dir():
+        if ask is not None and ask not in recipe_names(name) and Path(ask).is_dir():
             recipe = self._borrowed(Path(ask), source)
         else:
             recipe = recipe_by_name(name, self.variant, source.spec, ask)
-        recipe = changed(recipe, self.recipe)
-        if distributed.rank() == 0 and ask is None:
-            others = ", ".join(f"--recipe {n}" for n in recipe_names(name) if n != recipe.name)
-            say("recipe", f"{recipe.name}, which does best in short time; {others} has the paper's own numbers")
+        recipe = changed(recipe, self.recipe, source.spec)
         data = self.data
         if Path(data.data).expanduser().exists():
             data = replace(data, data=str(Path(data.data).expanduser().resolve()))
@@ -127,11 +146,14 @@ class Maker:
         )
 
 
-def introduce(plan: Plan, source: Source) -> None:
+def introduce(make: Maker, plan: Plan, source: Source) -> None:
     """The first lines: the paper, the data, what was adapted."""
     if distributed.rank() != 0:
         return
-    _, paper = paper_of(plan.recipe.variant)
+    name, paper = paper_of(plan.recipe.variant)
+    if make.recipe.recipe is None:
+        others = ", ".join(f"--recipe {n}" for n in recipe_names(name) if n != plan.recipe.name)
+        say("recipe", f"{plan.recipe.name}, which does best in short time; {others} has the paper's own numbers")
     model = model_of(plan, torch.device("meta"))
     size = parameters(model)
     count = f"{size / 1e6:.2f} M" if size >= 10_000 else f"{size:,}"
@@ -144,18 +166,19 @@ def introduce(plan: Plan, source: Source) -> None:
         say("adapted", " · ".join(d.what for d in departures))
 
 
-def _dry(plan: Plan, source: Source) -> int:
+def _dry(make: Maker) -> int:
     """Two steps and a validation batch, and nothing written."""
-    introduce(plan, source)
+    plan, source = make.plan()
+    introduce(make, plan, source)
     model = model_of(plan, device_for(plan.run.device))
     recipe = replace(plan.recipe, precision=plan.recipe.precision or Precision())
     for step in steps_of(model, source, recipe):
-        say(
-            "step",
-            f"{step.number}: loss {sum(step.loss.values()):.4g}, gradient norm {sum(step.grad_norm.values()):.3g}",
-        )
+        loss, norm = sum(step.loss.values()), sum(step.grad_norm.values())
+        if distributed.rank() == 0:
+            say("step", f"{step.number}: loss {loss:.4g}, gradient norm {norm:.3g}")
         if step.number == 2:
             break
     batch = next(source.batches(Order("val", recipe.batch, scaling=recipe.scaling)))
-    say("dry run", f"all is well: {len(batch['index'])} validation rows read too; nothing was written")
+    if distributed.rank() == 0:
+        say("dry run", f"all is well: {len(batch['index'])} validation rows read too; nothing was written")
     return 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from seminal.core import Encoder, Recipe, Source, UserError
 from seminal.runs.asks import DataAsk, RunAsk
+from seminal.runs.codec import to_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.shelf import papers
 from seminal.runs.sources import open_source
@@ -39,7 +42,12 @@ def plan_of(folder: RunFolder) -> Plan:
     """The plan of an existing run."""
     plan = folder.read_json("recipe.json")
     if not isinstance(plan, Plan):
-        raise UserError(f"{folder.path}/recipe.json does not hold a run")
+        raise UserError(f"{folder.path}/recipe.json does not hold a run: give a folder made by `seminal train`.")
+    paper = papers().get(plan.paper)
+    if paper is None or plan.recipe.variant not in paper.variants:
+        raise UserError(
+            f"{folder.path} is a run of {plan.recipe.variant}, which this version of seminal does not have."
+        )
     return plan
 
 
@@ -64,12 +72,26 @@ def best_model(folder: RunFolder, plan: Plan, device: torch.device, which: str =
 def source_of(folder: RunFolder, plan: Plan, device: torch.device) -> Source:
     """The run's data, read again. Raises `UserError` where they are not what they were."""
     source = open_source(plan.data, papers()[plan.paper].variants[plan.recipe.variant], str(device))
-    if (folder.path / "split.csv").read_text(encoding="utf-8") != split_table(source):
+    changed = f"{plan.data.data} is not what it was when this run began:"
+    if folder.read_text("split.csv") != split_table(source):
         raise UserError(
-            f"{plan.data.data} is not what it was when this run began: rows were added, removed or renamed. "
-            f"Put the data back as {folder.path}/split.csv lists them, or start a new run."
+            f"{changed} rows were added, removed or renamed. Put the data back as {folder.path}/split.csv lists them, "
+            "or start a new run."
         )
+    if not _alike(to_json(source.encoder(plan.recipe.scaling)), to_json(encoder_of(folder))):
+        raise UserError(f"{changed} the training rows hold other values. Put them back, or start a new run.")
     return source
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Equal, up to the rounding in which two machines may differ."""
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
+    return bool(a == b)
 
 
 def split_table(source: Source) -> str:

@@ -17,6 +17,7 @@ from seminal.report import data as report_data
 from seminal.report import page
 from seminal.report.data import Citation, Picture, Report, Scatter
 from seminal.report.pictures import filter_grid, png
+from seminal.report.words import metric_name
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
@@ -29,7 +30,6 @@ from seminal.train.evaluate import predicted
 PERCENT = ("top1", "top5", "recall")
 MISTAKES = 24
 PER_CLASS = 4
-POINTS = 2000  # in the plot of predictions against truth
 
 
 def finish(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> None:
@@ -60,7 +60,7 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
         next_commands=(
             (f"seminal predict {folder.path} INPUT", "predict for your own files"),
             (f"seminal eval {folder.path}", "score the best weights again"),
-            (f"seminal resume {folder.path}", "go on, if it was stopped"),
+            (f"seminal compare {folder.path} OTHER", "see what another run did otherwise"),
         ),
     )
     if spec.classes:
@@ -72,7 +72,7 @@ def _headline(plan: Plan, diary: Diary, model: nn.Module) -> Iterator[tuple[str,
     goal, best = plan.recipe.task.goal, diary.best
     if best:
         value = best[goal.metric]
-        yield f"best {goal.metric}", f"{value:.1%}" if goal.metric in PERCENT else f"{value:.4g}"
+        yield f"best {metric_name(goal.metric)}", f"{value:.1%}" if goal.metric in PERCENT else f"{value:.4g}"
         yield "at epoch", f"{best['epoch']:.0f} of {plan.recipe.epochs}"
     yield "training", f"{diary.seconds:.0f} s" if diary.seconds < 600 else f"{diary.seconds / 60:.0f} min"
     if diary.rows:
@@ -162,7 +162,7 @@ def _with_scatter(report: Report, model: nn.Module, plan: Plan, source: Source) 
         values.append(found["value"].double().cpu())
     scale: Any = torch.tensor(spec.target_std or (1.0,) * spec.outputs, dtype=torch.float64)
     shift: Any = torch.tensor(spec.target_mean or (0.0,) * spec.outputs, dtype=torch.float64)
-    truth, value = torch.cat(true)[:POINTS] * scale + shift, torch.cat(values)[:POINTS]
+    truth, value = torch.cat(true) * scale + shift, torch.cat(values)
     scatter = [
         Scatter(name, tuple(truth[:, i].tolist()), tuple(value[:, i].tolist()))
         for i, name in enumerate(spec.target_names)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +14,7 @@ from seminal.report.terminal import say, table
 from seminal.runs import training
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
+from seminal.train import distributed
 
 if TYPE_CHECKING:
     from seminal.runs.ordering import Maker
@@ -72,22 +72,22 @@ def _all(make: Maker, makers: list[Maker], names: list[str]) -> int:
     for maker, name in zip(makers, names):
         plan, source = maker.plan()
         if parent is None:
-            introduce(plan, source)
-            parent = RunFolder.new(
-                Path(make.run.output), f"{make.variant}-{source.spec.name}-{name[:4]}s", make.run.name
-            )
+            introduce(maker, plan, source)
+            parent = training.new_folder(make.run, f"{make.variant}-{source.spec.name}-{name[:4]}s")
         # What was measured for the first run holds for all: their numbers must differ by the seed or the fold alone.
         recipe = replace(plan.recipe, precision=precision)
         plan = replace(plan, recipe=recipe, run=replace(plan.run, output=str(parent.path), name=name))
         run = training.begin(plan, source, device_for(plan.run.device))
         precision = run.plan.recipe.precision
-        say(name, "")
+        if run.first:
+            say(name, "")
         code = training.carry_on(run)
         if code:
             return code
         results.append(dict(run.diary.best or {}))
     assert parent is not None
-    _summary(parent, names, results)
+    if distributed.rank() == 0:
+        _summary(parent, names, results)
     return 0
 
 

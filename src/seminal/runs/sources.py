@@ -20,7 +20,7 @@ SMALL = 96  # pictures that all have one size up to this are kept as they are, w
 def open_source(ask: DataAsk, config: Config, device: str) -> Source:
     """The data, ready to give batches. Raises `UserError` for whatever is wrong with them."""
     split = _split(ask)
-    path = Path(ask.data).expanduser()
+    path = _expanded(ask.data)
     if ask.data in BUNDLED and not path.exists():
         if ask.data == "digits":
             return images.digits(split=split, device=device)
@@ -39,6 +39,13 @@ def open_source(ask: DataAsk, config: Config, device: str) -> Source:
     size = ask.size or _size(listing.native_size, example_size(config))
     limit = int(ask.memory_limit * 2**30)
     return images.load(listing, size=size, device=device, memory_limit=limit, workers=ask.workers)
+
+
+def _expanded(data: str) -> Path:
+    try:
+        return Path(data).expanduser()
+    except RuntimeError:
+        raise UserError(f"there is no {data}: `{Path(data).parts[0]}` is the home of nobody here.") from None
 
 
 def _split(ask: DataAsk) -> Holdout | Fold:

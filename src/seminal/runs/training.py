@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +16,9 @@ from torch import nn
 
 from seminal.core import Order, Precision, Source, Step, UserError
 from seminal.report.terminal import Progress, console, say
+from seminal.report.words import metric_name
 from seminal.runs import portrait
+from seminal.runs.asks import RunAsk
 from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import Stop, command_line, device_for, environment, joined
@@ -53,15 +56,22 @@ def begin(plan: Plan, source: Source, device: torch.device) -> Run:
     model = model_of(plan, device)
     plan = replace(plan, recipe=replace(plan.recipe, precision=_precision(plan, source, model)))
     laid_out(model, plan.recipe.precision or Precision())
-    folder = _new_folder(plan, source)
+    encoder = source.encoder(plan.recipe.scaling)
+    folder = new_folder(plan.run, f"{plan.recipe.variant}-{source.spec.name}")
     run = Run(folder, plan, source, model, State.fresh(model, plan.recipe), Diary(plan.recipe.task.goal))
     if run.first:
-        folder.write_json("recipe.json", plan)
-        folder.write_json("reader.json", source.encoder(plan.recipe.scaling))
-        folder.write_json("labels.json", source.spec.classes or source.spec.target_names)
-        folder.write_json("env.json", environment(device))
-        folder.write("command.txt", command_line() + "\n")
-        folder.write("split.csv", split_table(source))
+        try:
+            folder.write_json("reader.json", encoder)
+            folder.write_json("labels.json", source.spec.classes or source.spec.target_names)
+            folder.write_json("env.json", environment(device))
+            folder.write("command.txt", command_line() + "\n")
+            folder.write("split.csv", split_table(source))
+            folder.write_json("recipe.json", plan)  # last: where it is, everything is, and the run can be resumed
+        except UserError as error:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise UserError(
+                f"{str(error).partition('. ')[0]}. Nothing was begun: make room, or choose `--output`."
+            ) from None
     return run
 
 
@@ -71,20 +81,28 @@ def resume(run: str) -> int:
         folder = RunFolder.existing(run)
         plan = plan_of(folder)
         device = device_for(plan.run.device)
-        if not (folder.path / "last.state").exists():
-            raise UserError(
-                f"{folder.path} was stopped before its first checkpoint; start it again: {_command(folder)}"
-            )
         source = source_of(folder, plan, device)
         model = laid_out(model_of(plan, device), plan.recipe.precision or Precision())
         going = Run(folder, plan, source, model, State.fresh(model, plan.recipe), Diary(plan.recipe.task.goal))
-        tensors, note = folder.read_tensors("last.state")
-        going.state.restore(tensors, note["counters"])
-        going.diary.restore(note["diary"])
+        if (folder.path / "last.state").exists():
+            _restore(going)
         if going.first:
+            folder.tidy()
             say("resumed", f"{folder.path} after step {going.state.step} (epoch {going.state.epoch + 1})")
             folder.log(f"resumed after step {going.state.step}")
         return carry_on(going)
+
+
+def _restore(run: Run) -> None:
+    tensors, note = run.folder.read_tensors("last.state")
+    try:
+        run.state.restore(tensors, note["counters"])
+        run.diary.restore(note["diary"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(
+            f"{run.folder.path}/last.state does not belong to this run ({type(error).__name__}) and was not used. Put back "
+            f"a copy of the right one, or start a new run with `--recipe {run.folder.path}`."
+        ) from None
 
 
 def carry_on(run: Run) -> int:
@@ -114,6 +132,9 @@ def _steps(run: Run, progress: Progress, stop: Stop) -> bool:
     """All steps that are left. Returns False where the user stopped it."""
     saved, cost, clock, pace = time.monotonic(), 0.0, time.perf_counter(), 0.0
     board = _tensorboard(run)
+    patience = run.plan.recipe.patience
+    if patience is not None and run.diary.waited() >= patience:
+        return True  # it was stopped early, and killed before it had said so
     for step in train(run.model, run.source, run.plan.recipe, run.state):
         took = time.perf_counter() - clock
         pace = took if not pace else 0.9 * pace + 0.1 * took
@@ -124,7 +145,6 @@ def _steps(run: Run, progress: Progress, stop: Stop) -> bool:
             row = _score(run, step)
             progress.epoch(row)
             board(row)
-            patience = run.plan.recipe.patience
             enough = patience is not None and run.diary.waited() >= patience
         asked = _anyone(stop.asked)
         # A checkpoint may cost at most a thirtieth of the time it protects.
@@ -194,15 +214,16 @@ def _precision(plan: Plan, source: Source, model: nn.Module) -> Precision:
             f"{described(t.precision)} {t.rows_per_s / trials[0].rows_per_s:.2f}×" + " (disagrees)" * (not t.agrees)
             for t in trials[1:]
         ]
-        say("measured", f"against fp32: {', '.join(said)}. Using {described(box[0])}")
+        found = f"against fp32: {', '.join(said)}. " if said else "no bf16 instructions here. "
+        say("measured", f"{found}Using {described(box[0])}")
     return replace(box[0], compile=ask.compile)
 
 
-def _new_folder(plan: Plan, source: Source) -> RunFolder:
+def new_folder(run: RunAsk, stem: str) -> RunFolder:
+    """A folder that did not exist before, the same one for all processes."""
     box: list[Any] = [None]
     if distributed.rank() == 0:
-        stem = f"{plan.recipe.variant}-{source.spec.name}"
-        box = [RunFolder.new(Path(plan.run.output), stem, plan.run.name)]
+        box = [RunFolder.new(Path(run.output), stem, run.name)]
     if distributed.world() > 1:
         dist.broadcast_object_list(box)
     folder: RunFolder = box[0]
@@ -230,7 +251,7 @@ def _farewell(run: Run) -> None:
     folder, best, goal = run.folder.path, run.diary.best, run.plan.recipe.task.goal
     if best:
         value = f"{best[goal.metric]:.1%}" if goal.metric in PERCENT else f"{best[goal.metric]:.4g}"
-        say("best", f"{value} {goal.metric} (epoch {best['epoch']:.0f}) · {folder}/best.safetensors")
+        say("best", f"{value} {metric_name(goal.metric)} (epoch {best['epoch']:.0f}) · {folder}/best.safetensors")
     say("report", f"{folder}/report.html")
     say(
         "next", f"seminal predict {folder} {'YOUR.png' if run.source.spec.kind == 'images' else 'YOUR.csv'}", wrap=False
@@ -245,10 +266,6 @@ def _told(run: Run, error: NonFiniteError) -> str:
         f"training stopped before step {error.step}: {error.cause}.{rows} The last good weights are in "
         f"{run.folder.path}/last.state. Start again with a smaller --lr, with --clip-grad 1, or with those rows mended."
     )
-
-
-def _command(folder: RunFolder) -> str:
-    return (folder.path / "command.txt").read_text(encoding="utf-8").strip()
 
 
 def _anyone(asked: bool) -> bool:
@@ -266,7 +283,8 @@ def _tensorboard(run: Run) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError("--tensorboard needs the package: pip install 'seminal[tensorboard]'.") from None
-    writer = SummaryWriter(str(run.folder.path / "tensorboard"), purge_step=run.state.step)
+    # Rows after the step that was restored will be written once more.
+    writer = SummaryWriter(str(run.folder.path / "tensorboard"), purge_step=run.state.step + 1)
 
     def write(row: dict[str, float | None]) -> None:
         for name, value in row.items():

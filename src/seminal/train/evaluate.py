@@ -20,6 +20,8 @@ def scored(model: nn.Module, source: Source, recipe: Recipe, order: Order, most:
     precision = recipe.precision or Precision()
     sums: Sums = {}
     for batch in itertools.islice(_batches(model, source, recipe, order), most):
+        if not len(batch["index"]) and sums:
+            continue  # a rank that has no row of any batch still needs zeros to add
         with torch.no_grad(), arithmetic(precision, batch["index"].device):
             found = recipe.task.score(model, batch)
         sums = {name: sums[name] + value if sums else value for name, value in found.items()}
@@ -32,6 +34,8 @@ def predicted(
     """(batch, predictions) for every batch of ``order``."""
     precision = recipe.precision or Precision()
     for batch in _batches(model, source, recipe, order):
+        if not len(batch["index"]):
+            continue
         with torch.no_grad(), arithmetic(precision, batch["index"].device):
             found = recipe.task.predict(model, batch)
         yield batch, found
@@ -43,8 +47,7 @@ def _batches(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> 
     laid_out(model, precision).eval()
     order = replace(order, rank=distributed.rank(), world=distributed.world())
     for batch in source.batches(order):
-        if len(batch["index"]):
-            yield in_layout(batch, device, precision)
+        yield in_layout(batch, device, precision)
 
 
 @contextlib.contextmanager

@@ -59,6 +59,8 @@ def measured(model: nn.Module, recipe: Recipe, batch: Batch, *, seconds: float =
     cannot decide. Large batches are cut until a pass fits the time."""
     pictures = any(v.dim() == 4 for v in batch.values())
     candidates = [c for c in CANDIDATES if pictures or not c.channels_last]
+    if not _has_bf16(next(model.parameters()).device):
+        candidates = [c for c in candidates if c.dtype == "fp32"]
     copies = [(c, laid_out(copy.deepcopy(model), c)) for c in candidates]
     rows = len(batch["index"])
     started = time.perf_counter()
@@ -90,6 +92,23 @@ def described(precision: Precision) -> str:
     """``fp32``, ``bf16 channels-last`` …"""
     words = [precision.dtype, "channels-last" * precision.channels_last, "compiled" * precision.compile]
     return " ".join(word for word in words if word)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether a bf16 matrix product is faster than one in fp32. Without instructions for it a processor imitates bf16, up
+    to fifty times slower: a trial of a whole model would then take minutes."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        square = torch.ones(256, 256, device=device, dtype=dtype)
+        times = []
+        for _ in range(4):
+            started = time.perf_counter()
+            float((square @ square)[0, 0])
+            times.append(time.perf_counter() - started)
+        seconds[dtype] = min(times)
+    return seconds[torch.bfloat16] < seconds[torch.float32]
 
 
 def _head(batch: Batch, rows: int) -> Batch:

@@ -1,0 +1,135 @@
+"""Recipes for ResNet: the networks for ImageNet (large stem) and those for CIFAR-10 (small stem)."""
+
+from seminal.core import DataSpec, Departure, Optim, Recipe
+from seminal.papers.resnet import VARIANTS
+from seminal.pieces.augment import HorizontalFlip, PCAColour
+from seminal.pieces.crops import RandomCrop, ResizedCrop, ShortSideJitter
+from seminal.tasks.classification import Classification
+from seminal.train.schedules import Cosine, Linear, Plateau, Steps, Warmup
+
+DEFAULT = "modern"
+
+
+def paper(variant: str, spec: DataSpec) -> Recipe:
+    """He et al. 2015: Sec. 3.4 for the networks with a large stem, Sec. 4.2 for the small ones."""
+    return _paper_imagenet(variant, spec) if VARIANTS[variant].large_stem else _paper_cifar(variant)
+
+
+def modern(variant: str, spec: DataSpec) -> Recipe:
+    """A tenth of the paper's epochs, with a schedule that makes the most of them."""
+    return _modern_imagenet(variant, spec) if VARIANTS[variant].large_stem else _modern_cifar(variant, spec)
+
+
+def _paper_imagenet(variant: str, spec: DataSpec) -> Recipe:
+    colours = PCAColour(0.1, spec.colour_values, spec.colour_vectors) if spec.colour_values else PCAColour(0.1)
+    return Recipe(
+        name="paper",
+        variant=variant,
+        model=VARIANTS[variant],
+        task=Classification(),
+        epochs=120,
+        batch=256,
+        lr=0.1,
+        optim=Optim("sgd", momentum=0.9, weight_decay=1e-4),
+        schedule=Plateau(factor=0.1, patience=5, most=3),
+        augment=(ShortSideJitter(256, 480, 224), HorizontalFlip(), colours),
+        scaling="pixel_mean",
+        sources={
+            "epochs": "Sec. 3.4: up to 60 · 10⁴ iterations; × 256 / 1.28 M pictures = 120 epochs",
+            "batch": "Sec. 3.4: mini-batch size of 256",
+            "lr": "Sec. 3.4: starts from 0.1",
+            "optim": "Sec. 3.4: weight decay of 0.0001 and a momentum of 0.9",
+            "schedule": "Sec. 3.4: divided by 10 when the error plateaus",
+            "augment": "Sec. 3.4: shorter side from [256, 480], a 224 × 224 crop, its flip, the standard colour change",
+            "scaling": "Sec. 3.4: the per-pixel mean is subtracted",
+        },
+        departures=(
+            Departure(
+                "the rate falls after 5 epochs without progress (paper: on plateaus)",
+                "a rule can be repeated",
+                "Sec. 3.4",
+            ),
+        ),
+    )
+
+
+def _paper_cifar(variant: str) -> Recipe:
+    cuts = Steps((0.5, 0.75), 0.1)
+    # Only ResNet-110 needs it: the training error must fall below 80 % first.
+    schedule = Warmup(cuts, share=400 / 64_000, start=0.1, rise="constant") if variant == "resnet110" else cuts
+    return Recipe(
+        name="paper",
+        variant=variant,
+        model=VARIANTS[variant],
+        task=Classification(),
+        epochs=182,
+        batch=128,
+        lr=0.1,
+        optim=Optim("sgd", momentum=0.9, weight_decay=1e-4),
+        schedule=schedule,
+        augment=(RandomCrop(padding=4), HorizontalFlip()),
+        scaling="pixel_mean",
+        sources={
+            "epochs": "Sec. 4.2: 64 k iterations; × 128 / 45,000 pictures = 182 epochs",
+            "batch": "Sec. 4.2: a mini-batch size of 128",
+            "lr": "Sec. 4.2: a learning rate of 0.1; ResNet-110 begins with 0.01 for about 400 iterations",
+            "optim": "Sec. 4.2: a weight decay of 0.0001 and momentum of 0.9",
+            "schedule": "Sec. 4.2: divided by 10 at 32 k and 48 k of 64 k iterations",
+            "augment": "Sec. 4.2: 4 pixels are padded on each side, a 32 × 32 crop, its flip",
+            "scaling": "Sec. 4.2: the inputs are images with the per-pixel mean subtracted",
+        },
+    )
+
+
+def _modern_imagenet(variant: str, spec: DataSpec) -> Recipe:
+    return Recipe(
+        name="modern",
+        variant=variant,
+        model=VARIANTS[variant],
+        task=Classification(label_smoothing=0.1),
+        epochs=30,
+        batch=64,
+        lr=0.05,
+        optim=Optim("sgd", momentum=0.9, nesterov=True, weight_decay=1e-4, decay_all=False),
+        schedule=Warmup(Cosine(), 0.1),
+        augment=(ResizedCrop(scale=(0.25, 1.0)), *_flips(spec)),
+        least_steps=1000,
+        sources={
+            "batch": "a quarter of the paper's, so that small sets have steps enough",
+            "lr": "0.1 per 128 rows: the linear rule of Goyal et al. 2017, from 0.1 per 256 with Nesterov's momentum",
+            "schedule": "warm-up, then cosine: Goyal et al. 2017; Loshchilov and Hutter 2017",
+            "optim": "no decay on gains and biases: Goyal et al. 2017",
+            "augment": "Szegedy et al. 2015, Sec. 6, with the smaller crops left out for the short schedule",
+            "task": "label smoothing 0.1: Szegedy et al. 2016, Sec. 7",
+        },
+    )
+
+
+def _modern_cifar(variant: str, spec: DataSpec) -> Recipe:
+    # Four pixels of 32 in the paper; a larger share would push small pictures out of the frame.
+    padding = max(1, spec.shape[-1] // 8) if spec.kind == "images" else 4
+    return Recipe(
+        name="modern",
+        variant=variant,
+        model=VARIANTS[variant],
+        task=Classification(),
+        epochs=15,
+        batch=128,
+        lr=0.2,
+        optim=Optim("sgd", momentum=0.9, nesterov=True, weight_decay=5e-4, decay_all=False),
+        schedule=Warmup(Linear(), 0.2),
+        augment=(RandomCrop(padding), *_flips(spec)),
+        least_steps=250,
+        sources={
+            "batch": "Sec. 4.2 of the paper",
+            "lr": "twice the paper's: a short run with warm-up bears it",
+            "schedule": "up for a fifth of the run, then down in a straight line: Smith and Topin 2017",
+            "optim": "the decay that goes with the larger rate and fewer steps; none on gains and biases",
+            "augment": "Sec. 4.2 of the paper; grey pictures are mostly signs, which a mirror would change: no flips",
+        },
+    )
+
+
+def _flips(spec: DataSpec) -> tuple[HorizontalFlip, ...]:
+    """Mirrored pictures, where they have colours; grey ones are mostly letters, digits and scans."""
+    return (HorizontalFlip(),) if spec.shape[0] == 3 else ()

@@ -1,0 +1,107 @@
+"""Other data than the run's own, to score the run on: every row is read by the run's encoder, as validation read its own,
+and its target is put in the run's terms (its classes, its scale)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seminal.core import Batch, DataSpec, Encoder, Order, Source, UserError
+from seminal.runs.codec import read_json
+from seminal.runs.folder import RunFolder
+from seminal.runs.plan import Plan, encoder_of
+from seminal.runs.shelf import papers
+from seminal.runs.sources import TABLES, open_source
+
+ALL = "all"  # the one split
+
+
+@dataclass(frozen=True)
+class Others:
+    """The rows of ``inputs`` that have a target, in the order in which the encoder gives them. A `Source` to score."""
+
+    spec: DataSpec
+    own: Encoder
+    inputs: list[str]
+    places: dict[str, int]  # the encoder's name of a row -> its place in `targets`
+    targets: Tensor
+    names: list[str]
+
+    def encoder(self, scaling: str) -> Encoder:
+        return self.own
+
+    def steps(self, order: Order) -> int:
+        return -(-len(self.names) // order.batch)
+
+    def batches(self, order: Order) -> Iterator[Batch]:
+        if order.augment:
+            raise UserError("--ten-crop is for the run's own data: leave it out beside --data.")
+        for names, batch in self.own.encode(self.inputs, order.batch):
+            kept = [i for i, name in enumerate(names) if name in self.places]
+            index = torch.tensor([self.places[names[i]] for i in kept], dtype=torch.int64)
+            yield {"input": batch["input"][kept], "target": self.targets[index], "index": index}
+
+    def name(self, split: str, index: int) -> str:
+        return self.names[index]
+
+
+def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> Source:
+    """``data``, of the form of the run's own. All of its rows, or those of ``split``.
+
+    Raises:
+        UserError: the data are of another form, or have classes or columns that the run does not know.
+    """
+    own = encoder_of(folder)
+    source = open_source(replace(plan.data, data=data, fold=None, folds=None), papers()[plan.paper].variants[plan.recipe.variant], "cpu")
+    if type(source.encoder("none")) is not type(own):
+        raise UserError(f"{data} is not of the form of the run's own data ({plan.data.data}): give data of the same form.")
+    path = Path(data).expanduser()
+    if not path.exists():
+        raise UserError(f"--data takes files, and {data} is a bundled set: leave --data out to score the run on its own data.")
+    splits = [split] if split else list(source.spec.counts)
+    if split and split not in source.spec.counts:
+        raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
+    labels = tuple(read_json(folder.path / "labels.json"))
+    names, targets = [], []
+    for part in splits:
+        names += [source.name(part, row) for row in range(source.spec.counts[part])]
+        targets += [batch["target"] for batch in source.batches(Order(part, 4096, scaling="none"))]
+    inputs = _files(path) if source.spec.kind == "table" else [data]
+    prefix = "" if source.spec.kind == "table" else _prefix(own, data, names)
+    spec = replace(source.spec, name=source.spec.name, counts={ALL: len(names)}, classes=labels if source.spec.classes else ())
+    spec = replace(spec, target_mean=getattr(plan.recipe.task, "mean", ()), target_std=getattr(plan.recipe.task, "std", ()))
+    places = {prefix + name: place for place, name in enumerate(names)}
+    return Others(spec, own, inputs, places, _in_terms(torch.cat(targets), source.spec, spec), names)
+
+
+def _files(path: Path) -> list[str]:
+    if path.is_dir():
+        return sorted(str(file) for file in path.iterdir() if file.name.lower().removesuffix(".gz").endswith(TABLES))
+    return [str(path)]
+
+
+def _prefix(own: Encoder, data: str, names: list[str]) -> str:
+    """What the encoder writes before the names that the source gives: the folder, and wrappers it has left out."""
+    raise NotImplementedError
+
+
+def _in_terms(targets: Tensor, theirs: DataSpec, ours: DataSpec) -> Tensor:
+    if not theirs.classes:
+        real = targets.double()
+        if theirs.target_std:
+            real = real * torch.tensor(theirs.target_std).double() + torch.tensor(theirs.target_mean).double()
+        if ours.target_std:
+            real = (real - torch.tensor(ours.target_mean).double()) / torch.tensor(ours.target_std).double()
+        return real.float()
+    place = {label: at for at, label in enumerate(ours.classes)}
+    unknown = [label for label in theirs.classes if label not in place]
+    if unknown:
+        raise UserError(
+            f"{theirs.name} has the class `{unknown[0]}`, which the run never saw: it knows {', '.join(ours.classes[:5])}"
+            f"{' …' if len(ours.classes) > 5 else ''}. Take those rows out, or train a new run with them."
+        )
+    return torch.tensor([place[label] for label in theirs.classes])[targets]

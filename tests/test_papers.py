@@ -1,0 +1,188 @@
+"""Every paper, unasked: a new file in ``papers/`` is tested by being there."""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import math
+import pkgutil
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+from torch import nn
+
+import seminal.papers
+from seminal.core import DataSpec, Departure, UserError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+NAMES = [module.name for module in pkgutil.iter_modules(seminal.papers.__path__)]
+PAPERS = {name: importlib.import_module(f"seminal.papers.{name}") for name in NAMES}
+VARIANTS = [(paper, name) for paper in NAMES for name in PAPERS[paper].PAPER.variants]
+FACTS = [(paper, i) for paper in NAMES for i in range(len(PAPERS[paper].PAPER.facts))]
+
+# What differs from the paper before any data are seen; a variant that is not here follows it in all that it states.
+KNOWN_DEPARTURES = {
+    "mlp": 1,  # sizes
+    "mlp-relu": 3,  # sizes, units, start
+    "alexnet": 1,  # 227 pixels
+    "alexnet-onetower": 2,
+    "resnet18": 1,  # option B
+    "resnet50-v1.5": 1,
+    "resnet101-v1.5": 1,
+    "resnet152-v1.5": 1,
+}
+
+
+def images(channels=3, height=32, width=32, classes=4):
+    names = tuple(f"class {i}" for i in range(classes))
+    return DataSpec("photos", "images", {"train": 100}, (channels, height, width), classes=names)
+
+
+def table(features=7, classes=0, targets=0):
+    names = tuple(f"class {i}" for i in range(classes))
+    return DataSpec("t.csv", "table", {"train": 100}, (features,), names, target_names=tuple("abcdef"[:targets]))
+
+
+def smallest(config):
+    """The config fitted to the first, smallest kind of data that suits it."""
+    for spec in (table(classes=3), table(targets=2), images(height=8, width=8), images(), images(height=67, width=67)):
+        try:
+            return config.fitted(spec), spec
+        except UserError:
+            continue
+    raise AssertionError("no data suit this network")
+
+
+@pytest.mark.parametrize(("paper", "variant"), VARIANTS)
+def test_forward_and_backward_reach_every_parameter(paper, variant):
+    card = PAPERS[paper].PAPER
+    config = card.variants[variant]
+    small, spec = smallest(config)
+    torch.manual_seed(0)
+    model = card.build(small)
+    output = model(*small.example(4))
+    assert output.shape == (4, spec.outputs)
+    assert output.isfinite().all()
+    (output * torch.randn_like(output)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize(("paper", "number"), FACTS, ids=str)
+def test_fact_holds(paper, number):
+    fact = PAPERS[paper].PAPER.facts[number]
+    got = fact.measure()
+    assert fact.holds(got), f"{fact.where}: {fact.says}; measured {got}"
+
+
+@pytest.mark.parametrize("paper", NAMES)
+def test_card_is_complete(paper):
+    card = PAPERS[paper].PAPER
+    assert card.title
+    assert card.authors
+    assert card.venue
+    assert card.url.startswith("https://")
+    assert card.facts, "a paper without a fact is a claim without a check"
+    assert {fact.variant for fact in card.facts} - {""} <= set(card.variants)
+    assert {result.variant for result in card.results} <= set(card.variants)
+    assert all(fact.says and fact.where for fact in card.facts)
+
+
+def test_variant_names_belong_to_one_paper():
+    names = [variant for _, variant in VARIANTS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("paper", "variant"), VARIANTS)
+def test_config_is_a_flat_frozen_row(paper, variant):
+    config = PAPERS[paper].PAPER.variants[variant]
+    assert config.__dataclass_params__.frozen
+    assert len(dataclasses.fields(config)) <= 12
+    for value in dataclasses.astuple(config):
+        numbers = value if isinstance(value, tuple) else (value,)
+        assert all(isinstance(number, int | float | str | bool) for number in numbers), value
+
+
+@pytest.mark.parametrize(("paper", "variant"), VARIANTS)
+def test_departures_are_said_and_the_papers_own_rows_have_none(paper, variant):
+    found = PAPERS[paper].PAPER.variants[variant].departures()
+    assert all(isinstance(departure, Departure) and departure.what and departure.why for departure in found)
+    assert len(found) == KNOWN_DEPARTURES.get(variant, 0)
+
+
+@pytest.mark.parametrize("paper", NAMES)
+def test_same_seed_same_network(paper):
+    card = PAPERS[paper].PAPER
+    small, _ = smallest(next(iter(card.variants.values())))
+    states = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        states.append(card.build(small).state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(*(state.values() for state in states)))
+
+
+@pytest.mark.parametrize("paper", NAMES)
+def test_imports_are_citations(paper):
+    tree = ast.parse(inspect.getsource(PAPERS[paper]))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module else set()
+    for module in modules:
+        room = module.split(".")[1] if module.startswith("seminal.") else ""
+        assert room in ("", "core", "pieces", "papers"), module
+        if room == "papers":
+            cited = PAPERS[module.split(".")[2]].PAPER
+            assert cited.year <= PAPERS[paper].PAPER.year, f"{paper} cannot cite {cited.title} ({cited.year})"
+
+
+def test_shapes_in_signatures_are_checked():
+    papers = [("resnet", "resnet20"), ("alexnet", "alexnet")]
+    for paper, variant in papers:
+        config = PAPERS[paper].PAPER.variants[variant]
+        with torch.device("meta"):
+            model = PAPERS[paper].PAPER.build(config)
+            (x,) = config.example(1)
+            with pytest.raises(TypeCheckError):
+                model(x[0])  # the batch is missing
+
+
+@pytest.mark.parametrize(
+    ("variant", "spec", "advice"),
+    [
+        ("linear", table(classes=2), "`logistic`"),
+        ("logistic", table(targets=1), "`linear`"),
+        ("alexnet", table(classes=2), "`mlp`"),
+        ("resnet50", table(targets=1), "`mlp`"),
+        ("alexnet", images(height=66, width=90), "`resnet20`"),
+        ("resnet18", images(height=31, width=64), "`resnet20`"),
+        ("resnet20", images(height=8, width=7), "`mlp`"),
+    ],
+)
+def test_data_that_do_not_suit_are_refused_with_advice(variant, spec, advice):
+    config = next(c for card in PAPERS.values() for name, c in card.PAPER.variants.items() if name == variant)
+    with pytest.raises(UserError, match=advice) as error:
+        config.fitted(spec)
+    assert spec.name in str(error.value)
+
+
+@pytest.mark.parametrize("variant", ["linear", "logistic", "mlp", "mlp-relu", "mlp-symmetry", "mlp-family"])
+def test_pictures_are_read_as_rows(variant):
+    card, config = next((c.PAPER, c.PAPER.variants[variant]) for c in PAPERS.values() if variant in c.PAPER.variants)
+    spec = images(channels=1, height=8, width=5)
+    spec = dataclasses.replace(spec, classes=(), target_names=("age",)) if variant == "linear" else spec
+    model = card.build(config.fitted(spec))
+    x = torch.randn(3, 1, 8, 5)
+    assert model(x).shape == (3, spec.outputs)
+    assert torch.equal(model(x), model(x.flatten(1)))
+
+
+def test_first_loss_of_a_zero_start_is_that_of_guessing():
+    config = PAPERS["logistic"].VARIANTS["logistic"].fitted(table(classes=5))
+    logits = PAPERS["logistic"].build(config)(torch.randn(6, 7))
+    assert nn.functional.cross_entropy(logits, torch.arange(6) % 5).item() == pytest.approx(math.log(5))

@@ -117,7 +117,7 @@ def test_clipping_bounds_the_step():
     step = run(model, source, recipe(CLASSES, clip=1e-3, lr=1.0, optim=Optim("sgd")), stop=1)[0]
     moved = sum((a - b).square().sum() for a, b in zip(model.parameters(), before.parameters())).sqrt()
     assert step.grad_norm["model"] > 1e-3
-    assert float(moved) == pytest.approx(1e-3, rel=1e-3)
+    assert moved.item() == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_decay_spares_biases_and_norms_where_the_recipe_says_so():

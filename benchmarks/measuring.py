@@ -71,7 +71,9 @@ def arguments(description: str, add: Callable[[argparse.ArgumentParser], None]) 
     """The command line: ``--quick``, ``--out``, and what ``add`` adds."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a small run that shows that the script works")
-    parser.add_argument("--out", type=Path, help="where the JSON goes (default: benchmarks/results; --quick: temporary)")
+    parser.add_argument(
+        "--out", type=Path, help="where the JSON goes (default: benchmarks/results; --quick: temporary)"
+    )
     add(parser)
     return parser.parse_args()
 
@@ -79,7 +81,9 @@ def arguments(description: str, add: Callable[[argparse.ArgumentParser], None]) 
 def write(name: str, asked: argparse.Namespace, before: dict[str, Any], result: dict[str, Any]) -> Path:
     """The result as ``results/name.json``, with ``before``, the machine as `machine` found it when the run began. A quick
     run never replaces a real one."""
-    path = asked.out or (Path(tempfile.gettempdir()) / f"{name}-quick.json" if asked.quick else RESULTS / f"{name}.json")
+    path = asked.out or (
+        Path(tempfile.gettempdir()) / f"{name}-quick.json" if asked.quick else RESULTS / f"{name}.json"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     words = ["python", f"benchmarks/{name}.py", *sys.argv[1:]]
     whole = {"command": " ".join(words), "quick": asked.quick, "machine": before, **result}

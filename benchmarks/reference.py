@@ -48,7 +48,14 @@ class Reference:
     """
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, source: Source, *, data: Path, device: torch.device, workers: int = WORKERS
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        source: Source,
+        *,
+        data: Path,
+        device: torch.device,
+        workers: int = WORKERS,
     ) -> None:
         self.model, self.recipe, self.device, self.workers = model.to(device), recipe, device, workers
         encoder = source.encoder(recipe.scaling)
@@ -95,7 +102,9 @@ class Reference:
             right += int((logits.argmax(1) == targets.to(self.device)).sum())
         return right / len(self.val_set)
 
-    def _loader(self, *, shuffle: bool = False, sampler: Sampler[int] | None = None) -> DataLoader[tuple[Tensor, Tensor]]:
+    def _loader(
+        self, *, shuffle: bool = False, sampler: Sampler[int] | None = None
+    ) -> DataLoader[tuple[Tensor, Tensor]]:
         return DataLoader(
             self.train_set,
             batch_size=self.recipe.batch,
@@ -148,7 +157,9 @@ def _training(recipe: Recipe, encoder: ImageEncoder) -> transforms.Compose:
     else:
         assert isinstance(crop, ResizedCrop)
         first = transforms.RandomResizedCrop(encoder.size, scale=crop.scale, ratio=crop.ratio)
-    flips = [transforms.RandomHorizontalFlip(flip.probability) for flip in recipe.augment if isinstance(flip, HorizontalFlip)]
+    flips = [
+        transforms.RandomHorizontalFlip(flip.probability) for flip in recipe.augment if isinstance(flip, HorizontalFlip)
+    ]
     return transforms.Compose([first, *flips, *_numbers(encoder)])
 
 

@@ -138,8 +138,12 @@ def _micro_batches(batch: Batch, parts: int) -> list[Batch]:
 def _own_randomness(seed: int, step: int, device: torch.device) -> Iterator[None]:
     """Dropout and its like draw from a stream that belongs to this step, and the caller's stream is left untouched."""
     devices = [device] if device.type == "cuda" else []
+    own = ((seed * 1_000_003 + step) * 1_009 + distributed.rank()) % 2**63
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed((seed * 1_000_003 + step) * 1_009 + distributed.rank())
+        # Not torch.manual_seed: it also keeps a note, with a stack trace, for every kind of device that is not in use.
+        torch.default_generator.manual_seed(own)
+        if devices:
+            torch.cuda.manual_seed(own)
         yield
 
 

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from measuring import arguments, machine, silent, spread, write
 from pictures import make_folder
 from reference import WORKERS, Reference
-from torch import Tensor
-
 from seminal.core import Precision, Step
 from seminal.pieces.measure import multiply_adds
 from seminal.report.terminal import Progress, console, table
@@ -78,7 +78,6 @@ class Seminal:
             plan, source = Maker(setting.model, DataAsk(str(data)), ask, RunAsk(output=output, device=device)).plan()
             self.run = training.begin(plan, source, device_for(device))
         self.device = device_for(device)
-        self.progress = Progress(FOREVER, self.recipe.task.goal, percent=True, every=10.0, out=console(io.StringIO()))
 
     @property
     def recipe(self) -> Any:
@@ -86,13 +85,14 @@ class Seminal:
 
     def steps(self) -> Iterator[Step]:
         """The loop with all that the command line does at each step; validation and checkpoints left out."""
-        clock = time.perf_counter()
-        for step in train(self.run.model, self.run.source, self.recipe, self.run.state):
-            took = time.perf_counter() - clock
-            self.run.diary.step(step, took)
-            self.progress.step(step, step.rows / took)
-            yield step
-            clock = time.perf_counter()
+        goal, clock = self.recipe.task.goal, time.perf_counter()
+        with Progress(FOREVER, goal, percent=True, every=10.0, out=console(io.StringIO())) as progress:
+            for step in train(self.run.model, self.run.source, self.recipe, self.run.state):
+                took = time.perf_counter() - clock
+                self.run.diary.step(step, took)
+                progress.step(step, step.rows / took)
+                yield step
+                clock = time.perf_counter()
 
     def timed(self, warm: int, count: int) -> float:
         """Seconds of ``count`` steps after ``warm`` others."""
@@ -161,19 +161,19 @@ def overhead(seminal: Seminal, bare: Bare, pairs: int) -> tuple[list[float], lis
 
 def matrix_rate(dtype: torch.dtype, device: torch.device, repeats: int) -> dict[str, Any]:
     """GFLOP/s of the product of two square matrices, the best of several; 2 n³ operations."""
-    size = 2048
+    size = 512
+    size = 2048 if _product(size, dtype, device) > 4 else size  # without bf16 instructions one product takes a minute
+    rates = [_product(size, dtype, device) for _ in range(repeats)]
+    return {"size": size, "n": repeats, "best": max(rates), "median": statistics.median(rates)}
+
+
+def _product(size: int, dtype: torch.dtype, device: torch.device) -> float:
     a, b = torch.randn(size, size, device=device).to(dtype), torch.randn(size, size, device=device).to(dtype)
-    rates: list[float] = []
-    deadline = time.perf_counter() + 30  # a processor without bf16 may take minutes
-    for _ in range(repeats):
-        wait(device)
-        started = time.perf_counter()
-        a @ b
-        wait(device)
-        rates.append(2 * size**3 / (time.perf_counter() - started) / 1e9)
-        if time.perf_counter() > deadline:
-            break
-    return {"size": size, "n": len(rates), "best": max(rates), "median": statistics.median(rates)}
+    wait(device)
+    started = time.perf_counter()
+    a @ b
+    wait(device)
+    return 2 * size**3 / (time.perf_counter() - started) / 1e9
 
 
 def measure(setting: Setting, data: Path, output: str, device: str | None) -> dict[str, Any]:
@@ -232,8 +232,8 @@ def show(results: list[dict[str, Any]], rates: dict[str, Any]) -> None:
             ]
         )
     table(["model", "batch", "precision", "seminal/s", "reference/s", "ratio", "loop overhead", "GFLOP/s"], rows)
-    best = ", ".join(f"{name} {rate['best']:.0f}" for name, rate in rates.items())
-    print(f"matrix products of 2048 × 2048, best, GFLOP/s: {best}")
+    best = ", ".join(f"{name} {rate['best']:.3g} (n = {rate['size']})" for name, rate in rates.items())
+    print(f"products of n × n matrices, best, GFLOP/s: {best}")
 
 
 def _flags(parser: argparse.ArgumentParser) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
 
 from seminal.core import Fact, Paper, UserError
 from seminal.pieces.measure import multiply_adds, on_meta, parameters, shapes
 from seminal.report.terminal import say, table
-from seminal.runs.shelf import nearest, paper_of, papers, recipe_names, recipes_of
+from seminal.runs.shelf import nearest, paper_of, papers, published, recipe_names, recipes_of
 
 
 def show_list() -> int:
@@ -44,17 +45,15 @@ def show(name: str) -> int:
     """The card of one model."""
     file, paper = paper_of(name)
     config = paper.variants[name]
-    print(f"{paper.title} · {paper.authors} · {paper.venue} {paper.year} · {paper.url}")
+    print(f"{paper.title} · {paper.authors} · {published(paper)} · {paper.url}")
     print(f"“{paper.idea}”\n")
     model = on_meta(paper.build, config)
     with torch.device("meta"):
         inputs = config.example(1)
     say("model", f"{name}: {parameters(model):,} parameters, {multiply_adds(model, *inputs):,} multiply-adds")
-    rows = [["input", "×".join(map(str, inputs[0].shape[1:])), ""]]
     found = shapes(model, *inputs)
-    for child, module in model.named_children():
-        shape = found.get(child, ())
-        rows.append([child, "×".join(map(str, shape)), f"{parameters(module):,}"])
+    rows = [["input", _shown(tuple(inputs[0].shape[1:]), "×"), ""]]
+    rows += [[stage, _shown(found[stage], "×"), f"{parameters(m):,}"] for stage, m in _stages(model) if stage in found]
     print()
     table(["stage", "output", "parameters"], rows)
     facts = [fact for fact in paper.facts if fact.variant in ("", name)]
@@ -77,9 +76,18 @@ def show(name: str) -> int:
     return 0
 
 
-def _shown(value: Any) -> str:
+def _stages(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The parts a reader of the paper knows by name: a container of named parts is shown part by part."""
+    for name, child in model.named_children():
+        if isinstance(child, nn.Sequential) and not any(part.isdigit() for part, _ in child.named_children()):
+            yield from _stages(child, f"{prefix}{name}.")
+        elif not isinstance(child, nn.Identity):
+            yield prefix + name, child
+
+
+def _shown(value: Any, between: str = ", ") -> str:
     if isinstance(value, tuple | list):
-        return ", ".join(_shown(v) for v in value)
+        return between.join(_shown(v, "×") for v in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -23,6 +23,7 @@ from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
+from seminal.runs.others import ALL, other_data
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
 from seminal.runs.sources import open_source
 from seminal.train.evaluate import predicted, scored
@@ -48,8 +49,11 @@ def evaluate(
     folder = RunFolder.existing(run)
     plan = plan_of(folder)
     device = device_for(plan.run.device)
-    source = source_of(folder, plan, device) if data is None else _other(data, folder, plan, device)
-    split = split or ("test" if "test" in source.spec.counts else "val")
+    if data is None:
+        source = source_of(folder, plan, device)
+        split = split or ("test" if "test" in source.spec.counts else "val")
+    else:
+        source, split = other_data(data, folder, plan, split), ALL
     if split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
     recipe = plan.recipe
@@ -69,20 +73,6 @@ def evaluate(
         say(name, f"{value:.2%}" if name in PERCENT else f"{value:.5g}")
     say("written", f"{folder.path}/predictions.csv")
     return 0
-
-
-def _other(data: str, folder: RunFolder, plan: Plan, device: torch.device) -> Source:
-    """Other data of the same form, scored as the run's own would be: its classes must be the run's."""
-    from seminal.runs.shelf import papers
-
-    ask = replace(plan.data, data=data)
-    source = open_source(ask, papers()[plan.paper].variants[plan.recipe.variant], str(device))
-    own = encoder_of(folder)
-    if source.encoder(plan.recipe.scaling) != own and source.spec.classes != getattr(
-        own, "classes", source.spec.classes
-    ):
-        raise UserError(f"{data} has other classes than the run: {', '.join(source.spec.classes[:5])} …")
-    return source
 
 
 def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> dict[str, float]:

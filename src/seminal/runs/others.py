@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seminal.core import Batch, DataSpec, Encoder, Order, Source, UserError
+from seminal.data.files import open_tree
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of
@@ -56,12 +57,18 @@ def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> S
         UserError: the data are of another form, or have classes or columns that the run does not know.
     """
     own = encoder_of(folder)
-    source = open_source(replace(plan.data, data=data, fold=None, folds=None), papers()[plan.paper].variants[plan.recipe.variant], "cpu")
+    source = open_source(
+        replace(plan.data, data=data, fold=None, folds=None), papers()[plan.paper].variants[plan.recipe.variant], "cpu"
+    )
     if type(source.encoder("none")) is not type(own):
-        raise UserError(f"{data} is not of the form of the run's own data ({plan.data.data}): give data of the same form.")
+        raise UserError(
+            f"{data} is not of the form of the run's own data ({plan.data.data}): give data of the same form."
+        )
     path = Path(data).expanduser()
     if not path.exists():
-        raise UserError(f"--data takes files, and {data} is a bundled set: leave --data out to score the run on its own data.")
+        raise UserError(
+            f"--data takes files, and {data} is a bundled set: leave --data out to score the run on its own data."
+        )
     splits = [split] if split else list(source.spec.counts)
     if split and split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
@@ -71,9 +78,10 @@ def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> S
         names += [source.name(part, row) for row in range(source.spec.counts[part])]
         targets += [batch["target"] for batch in source.batches(Order(part, 4096, scaling="none"))]
     inputs = _files(path) if source.spec.kind == "table" else [data]
-    prefix = "" if source.spec.kind == "table" else _prefix(own, data, names)
-    spec = replace(source.spec, name=source.spec.name, counts={ALL: len(names)}, classes=labels if source.spec.classes else ())
-    spec = replace(spec, target_mean=getattr(plan.recipe.task, "mean", ()), target_std=getattr(plan.recipe.task, "std", ()))
+    prefix = "" if source.spec.kind == "table" else _prefix(data, names)
+    task = plan.recipe.task
+    spec = replace(source.spec, counts={ALL: len(names)}, classes=labels if source.spec.classes else ())
+    spec = replace(spec, target_mean=getattr(task, "mean", ()), target_std=getattr(task, "std", ()))
     places = {prefix + name: place for place, name in enumerate(names)}
     return Others(spec, own, inputs, places, _in_terms(torch.cat(targets), source.spec, spec), names)
 
@@ -84,9 +92,12 @@ def _files(path: Path) -> list[str]:
     return [str(path)]
 
 
-def _prefix(own: Encoder, data: str, names: list[str]) -> str:
-    """What the encoder writes before the names that the source gives: the folder, and wrappers it has left out."""
-    raise NotImplementedError
+def _prefix(data: str, names: list[str]) -> str:
+    """What the encoder writes before the names that the source gives: the folder, and the wrappers it has left out."""
+    there = set(open_tree(data, descend=False).names)
+    ends = (raw.removesuffix(names[0]) for raw in sorted(there) if f"/{raw}".endswith(f"/{names[0]}"))
+    wrapper = next((end for end in ends if all(end + name in there for name in names)), "")
+    return f"{data.rstrip('/')}/{wrapper}"
 
 
 def _in_terms(targets: Tensor, theirs: DataSpec, ours: DataSpec) -> Tensor:

@@ -24,7 +24,7 @@ from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.plan import Plan, best_model
-from seminal.runs.shelf import papers
+from seminal.runs.shelf import papers, published
 from seminal.train.evaluate import predicted
 
 PERCENT = ("top1", "top5", "recall")
@@ -45,7 +45,7 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
     goal = recipe.task.goal
     report = Report(
         title=f"{recipe.variant} on {spec.name}",
-        paper=Citation(f"{paper.authors}: {paper.title}. {paper.venue} {paper.year}.", paper.url),
+        paper=Citation(f"{paper.authors}: {paper.title}. {published(paper)}.", paper.url),
         goal=goal,
         headline=tuple(_headline(plan, diary, model)),
         rows=tuple(diary.rows),

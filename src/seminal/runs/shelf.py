@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,11 @@ def paper_of(variant: str) -> tuple[str, Paper]:
             return name, paper
     names = [v for paper in shelf.values() for v in paper.variants]
     raise UserError(f"there is no model `{variant}`.{nearest(variant, names)} `seminal list` shows all.")
+
+
+def published(paper: Paper) -> str:
+    """Where and when: the year is said once."""
+    return paper.venue if re.search(r"\b[12]\d{3}\b", paper.venue) else f"{paper.venue} {paper.year}"
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -1,1 +1,0 @@
-"""Key maps between a paper's model and the checkpoints people already have."""

@@ -161,8 +161,9 @@ def overhead(seminal: Seminal, bare: Bare, pairs: int) -> tuple[list[float], lis
 
 def matrix_rate(dtype: torch.dtype, device: torch.device, repeats: int) -> dict[str, Any]:
     """GFLOP/s of the product of two square matrices, the best of several; 2 n³ operations."""
-    size = 512
-    size = 2048 if _product(size, dtype, device) > 4 else size  # without bf16 instructions one product takes a minute
+    _product(512, dtype, device)  # also builds the kernel
+    # Without bf16 instructions a product of the usual size takes a minute.
+    size = 2048 if _product(512, dtype, device) > 4 else 512
     rates = [_product(size, dtype, device) for _ in range(repeats)]
     return {"size": size, "n": repeats, "best": max(rates), "median": statistics.median(rates)}
 

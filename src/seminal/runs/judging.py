@@ -25,7 +25,6 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.others import ALL, other_data
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
-from seminal.runs.sources import open_source
 from seminal.train.evaluate import predicted, scored
 from seminal.train.precision import arithmetic, in_layout, laid_out
 
@@ -53,7 +52,7 @@ def evaluate(
         source = source_of(folder, plan, device)
         split = split or ("test" if "test" in source.spec.counts else "val")
     else:
-        source, split = other_data(data, folder, plan, split), ALL
+        source, split = other_data(data, folder, plan, split), split or ALL
     if split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
     recipe = plan.recipe

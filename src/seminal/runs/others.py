@@ -18,7 +18,7 @@ from seminal.runs.plan import Plan, encoder_of
 from seminal.runs.shelf import papers
 from seminal.runs.sources import TABLES, open_source
 
-ALL = "all"  # the one split
+ALL = "all"  # what the one split is called where the user names none
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> S
     inputs = _files(path) if source.spec.kind == "table" else [data]
     prefix = "" if source.spec.kind == "table" else _prefix(data, names)
     task = plan.recipe.task
-    spec = replace(source.spec, counts={ALL: len(names)}, classes=labels if source.spec.classes else ())
+    spec = replace(source.spec, counts={split or ALL: len(names)}, classes=labels if source.spec.classes else ())
     spec = replace(spec, target_mean=getattr(task, "mean", ()), target_std=getattr(task, "std", ()))
     places = {prefix + name: place for place, name in enumerate(names)}
     return Others(spec, own, inputs, places, _in_terms(torch.cat(targets), source.spec, spec), names)

@@ -61,8 +61,8 @@ def _images(result: dict[str, Any]) -> Iterator[str]:
 def _accuracy(result: dict[str, Any]) -> Iterator[str]:
     recipe, rows, difference = result["recipe"], result["rows"], result["difference"]
     seeds = "1 seed" if difference["n"] == 1 else f"{difference['n']} seeds"
-    yield f"**Accuracy**: {result['model']}, {recipe['epochs']} epochs on {rows['train']} training pictures of a CIFAR-10 copy"
-    yield f"whose pictures are small JPEGs (not comparable with published numbers), {seeds}, mean ± 95 % interval where n > 1."
+    yield f"**Accuracy**: {result['model']}, {recipe['epochs']} epochs on {rows['train']} pictures of a CIFAR-10 copy"
+    yield f"whose pictures are small JPEGs (not comparable with published numbers), {seeds}, mean ± 95 % interval if n > 1."
     yield ""
     yield f"| loop | final top-1 % | minutes until {result['target']:.0%} | minutes in all, validation included |"
     yield "|---|---|---|---|"

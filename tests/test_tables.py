@@ -6,7 +6,7 @@ import gzip
 import json
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from example_tables import WORDS, houses, lines, whole, written
 from seminal.core import Batch, Order, UserError
 from seminal.data import table_file, tables
 from seminal.data.split import Fold, Holdout
+from seminal.runs.codec import from_json, to_json
 
 
 def test_a_regression_target_is_standardised_by_training_rows_alone(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_predicting_reads_as_validation_did_to_the_bit(tmp_path: Path, form: str
     table = houses(200)
     source = tables.read(written(tmp_path / "houses.csv", table), target="price")
     encoder = source.encoder(scaling)
-    encoder = tables.TableEncoder.from_json(json.loads(json.dumps(asdict(encoder))))
+    encoder = from_json(json.loads(json.dumps(to_json(encoder))))
     assert encoder == source.encoder(scaling)
     at = [line - 2 for line in lines(source, "val")]
     new = {name: [cells[i] for i in at] for name, cells in reversed(table.items()) if name != "price"}  # in other order

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -43,7 +45,10 @@ def load(
         UserError: pictures cannot be decoded, and the listing does not say to skip them.
     """
     side = size if listing.native_size == (size, size) else round(size * 256 / 224)
-    if len(listing.names) * listing.channels * side * side > memory_limit:
+    needed = len(listing.names) * listing.channels * side * side
+    if needed > memory_limit:
+        note = f"decoded they would need {needed / 2**30:.1f} GiB: they are read while training"
+        listing = replace(listing, notes=(*listing.notes, note))
         return ImageStream(listing, size, side=side, device=device, workers=workers)
     listing, pixels = decoded(listing, side)
     return ImageStore(listing, pixels.to(device), size)

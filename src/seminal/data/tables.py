@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +31,8 @@ BUNDLED = ("iris", "wine", "breast-cancer", "diabetes")
 
 @dataclass(frozen=True)
 class TableEncoder:
-    """How a row of the user's table becomes the input of the model. Made of plain values: ``dataclasses.asdict`` gives
-    JSON, and `from_json` takes it back to the bit."""
+    """How a row of the user's table becomes the input of the model. Made of plain values: a run keeps it as JSON, and it
+    comes back to the bit."""
 
     columns: tuple[Column, ...]
     scaling: str = "standard"
@@ -44,12 +43,6 @@ class TableEncoder:
                 f"scaling `{self.scaling}` is not for tables. Write `standard` (each column gets mean 0 and standard "
                 "deviation 1) or `none`."
             )
-
-    @staticmethod
-    def from_json(saved: Mapping[str, Any]) -> TableEncoder:
-        """The encoder from what JSON made of it, where tuples came back as lists."""
-        columns = [Column(**{**column, "categories": tuple(column["categories"])}) for column in saved["columns"]]
-        return TableEncoder(tuple(columns), saved["scaling"])
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from seminal.report.terminal import table
 from seminal.runs import training
 from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
 from seminal.runs.machine import device_for
-from seminal.runs.ordering import Maker
+from seminal.runs.making import Maker
 from seminal.runs.plan import Plan, model_of
 from seminal.train.precision import Precision, described
 

@@ -34,7 +34,7 @@ from seminal.report.terminal import Progress, console, table
 from seminal.runs import training
 from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
 from seminal.runs.machine import device_for
-from seminal.runs.ordering import Maker
+from seminal.runs.making import Maker
 from seminal.runs.plan import model_of
 from seminal.train.loop import train
 from seminal.train.optimisers import optimisers
@@ -64,7 +64,7 @@ SETTINGS = (
 )
 QUICK = {
     "resnet20": {"pairs": 2, "warm": 2, "count": 3, "steps": 4},
-    "resnet50": {"pairs": 1, "warm": 1, "count": 1, "steps": 1},
+    "resnet50": {"batch": 8, "train": 40, "pairs": 1, "warm": 1, "count": 1, "steps": 2},
 }
 GPU = {"pairs": 7, "warm": 20, "count": 60, "steps": 100}  # steps are short there
 
@@ -73,7 +73,8 @@ class Seminal:
     """`seminal train` as the command line runs it, stopped and continued at will."""
 
     def __init__(self, setting: Setting, data: Path, output: str, device: str | None) -> None:
-        ask = RecipeAsk(batch_size=setting.batch, epochs=FOREVER)
+        # Full-size pictures from the start: the reference has no others, and the work must be the same.
+        ask = RecipeAsk(batch_size=setting.batch, epochs=FOREVER, grow=False)
         with silent():
             plan, source = Maker(setting.model, DataAsk(str(data)), ask, RunAsk(output=output, device=device)).plan()
             self.run = training.begin(plan, source, device_for(device))

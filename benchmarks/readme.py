@@ -90,7 +90,9 @@ def _tables(result: dict[str, Any]) -> Iterator[str]:
 
 
 def _killed(result: dict[str, Any]) -> Iterator[str]:
-    same, once = ("yes" if result[name] else "NO" for name in ("identical", "rows_once"))
+    wrong = {name for run in result["runs"] for name in run["differences"]}
+    same = "NO" if wrong & {"last.safetensors", "best.safetensors"} else "yes"
+    once = "NO" if "metrics.csv" in wrong or any(name.startswith("epochs") for name in wrong) else "yes"
     yield f"**Killed** with SIGKILL {result['kills']} times at random instants and resumed. Final weights bit-identical to an"
     yield f"uninterrupted run: {same}. Each epoch once in `metrics.csv`: {once}."
 

@@ -61,8 +61,8 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
             "model": "sigmoids learn so slowly that after these steps the network is still almost a linear one",
             "lr": "chosen with the decay",
             "optim": "rate · decay · steps stays the same: the fewer rows, the stronger (Wang and Aitchison 2024). Its "
-            "value, 9 for relu, was chosen by 5-fold cross-validation on iris, wine, breast-cancer, diabetes and problems with known "
-            "curves, on other folds than those of benchmarks/tables.py. Matrices only; Loshchilov and Hutter 2019",
+            "value, 9 for relu, was chosen by 5-fold cross-validation on iris, wine, breast-cancer, diabetes and problems "
+            "with known curves, on other folds than those of benchmarks/tables.py. Matrices only; Loshchilov and Hutter 2019",
             "schedule": "cosine to zero: Loshchilov and Hutter 2017",
         },
     )

@@ -53,10 +53,18 @@ class Diary:
         row |= {"rows_per_s": sums["rows"] / max(sums["seconds"], 1e-9), "seconds": self.seconds}
         self.rows.append(row)
         self.sums = {}
-        value = val.get(self.goal.metric)
-        if value is not None and self.goal.better(value, self.best[self.goal.metric] if self.best else None):
+        if self._is_better(val):
             self.best = {"epoch": float(step.epoch + 1), **val}
         return row
+
+    def _is_better(self, val: Mapping[str, float]) -> bool:
+        """By the goal's metric; where that is the same, as it often is on few rows, by the loss."""
+        value, best = val.get(self.goal.metric), self.best
+        if value is None or best is None:
+            return value is not None and value == value
+        if value == best[self.goal.metric]:
+            return val.get("loss", 0.0) < best.get("loss", 0.0)
+        return self.goal.better(value, best[self.goal.metric])
 
     @property
     def improved(self) -> bool:

@@ -41,7 +41,8 @@ def model_of(plan: Plan, device: torch.device) -> nn.Module:
 def plan_of(folder: RunFolder) -> Plan:
     """The plan of an existing run."""
     plan = folder.read_json("recipe.json")
-    if not isinstance(plan, Plan):
+    kinds = {"paper": str, "data": DataAsk, "recipe": Recipe, "run": RunAsk}
+    if not isinstance(plan, Plan) or not all(isinstance(getattr(plan, name), kind) for name, kind in kinds.items()):
         raise UserError(f"{folder.path}/recipe.json does not hold a run: give a folder made by `seminal train`.")
     paper = papers().get(plan.paper)
     if paper is None or plan.recipe.variant not in paper.variants:

@@ -5,47 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
-
-import torch
 
 from seminal.core import UserError
 from seminal.report.terminal import say, table
 from seminal.runs import training
+from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
+from seminal.runs.making import Maker, introduce
 from seminal.train import distributed
-
-if TYPE_CHECKING:
-    from seminal.runs.ordering import Maker
-
-# Student's t, 97.5 % quantile, for 1 to 30 degrees of freedom; beyond, the normal one serves.
-T: tuple[float, ...] = (
-    12.706,
-    4.303,
-    3.182,
-    2.776,
-    2.571,
-    2.447,
-    2.365,
-    2.306,
-    2.262,
-    2.228,
-    2.201,
-    2.179,
-    2.160,
-    2.145,
-    2.131,
-)
-T += (2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and half the width of its 95 % confidence interval (Student's t over the runs)."""
+    from scipy.stats import t  # heavy, and needed only here
+
     count, mean = len(values), sum(values) / len(values)
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (count - 1))
-    t = T[count - 2] if count - 2 < len(T) else 1.96
-    return mean, t * spread / math.sqrt(count)
+    return mean, float(t.ppf(0.975, count - 1)) * spread / math.sqrt(count)
 
 
 def over_seeds(make: Maker, count: int) -> int:
@@ -66,8 +43,6 @@ def over_folds(make: Maker, count: int) -> int:
 
 
 def _all(make: Maker, makers: list[Maker], names: list[str]) -> int:
-    from seminal.runs.ordering import introduce
-
     parent, results, precision = None, [], None
     for maker, name in zip(makers, names):
         plan, source = maker.plan()
@@ -84,21 +59,27 @@ def _all(make: Maker, makers: list[Maker], names: list[str]) -> int:
         code = training.carry_on(run)
         if code:
             return code
-        results.append(dict(run.diary.best or {}))
+        results.append({"last": _last(run.diary), "best": dict(run.diary.best or {})})
     assert parent is not None
     if distributed.rank() == 0:
         _summary(parent, names, results)
     return 0
 
 
-def _summary(parent: RunFolder, names: list[str], results: list[dict[str, float]]) -> None:
-    metrics = [name for name in results[0] if name != "epoch"]
-    rows = [[name, *(f"{result[m]:.4g}" for m in metrics)] for name, result in zip(names, results)]
-    means = {m: interval([result[m] for result in results]) for m in metrics}
+def _last(diary: Diary) -> dict[str, float]:
+    """The validation metrics of the last epoch. The best one was picked by these very rows, and would flatter."""
+    row = diary.rows[-1]
+    values = {name.removeprefix("val_"): value for name, value in row.items() if name.startswith("val_")}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _summary(parent: RunFolder, names: list[str], results: list[dict[str, dict[str, float]]]) -> None:
+    metrics = list(results[0]["last"])
+    rows = [[name, *(f"{result['last'][m]:.4g}" for m in metrics)] for name, result in zip(names, results)]
+    means = {m: interval([result["last"][m] for result in results]) for m in metrics}
     rows.append(["mean ± 95 %", *(f"{mean:.4g} ± {half:.2g}" for mean, half in means.values())])
+    say("", "the last epoch of each run:")
     table(["run", *metrics], rows)
     summary = {m: {"mean": mean, "half_width_95": half} for m, (mean, half) in means.items()}
-    parent.write_json(
-        "summary.json", {"runs": dict(zip(names, results)), "summary": summary, "torch": torch.__version__}
-    )
+    parent.write_json("summary.json", {"runs": dict(zip(names, results)), "summary": summary})
     say("written", f"{parent.path}/summary.json")

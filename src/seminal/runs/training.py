@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -167,7 +166,7 @@ def _score(run: Run, step: Step) -> dict[str, float | None]:
     recipe, source = run.plan.recipe, run.source
     val = Order("val", max(recipe.batch, 128), scaling=recipe.scaling)
     train_rows = replace(val, split="train", shuffle=True)
-    batches = max(1, min(source.steps(val), 2_000 // val.batch))
+    batches = max(1, min(source.steps(val), 1_000 // val.batch))
     with weights(run.model, run.state.best_weights()):
         on_val = recipe.task.summary(scored(run.model, source, recipe, val))
         on_train = recipe.task.summary(scored(run.model, source, recipe, train_rows, batches))
@@ -293,13 +292,3 @@ def _tensorboard(run: Run) -> Any:
         writer.flush()
 
     return write
-
-
-def sized(source: Source) -> Iterator[str]:
-    """``1,437 training and 360 validation images, 1×8×8, 10 classes`` in parts."""
-    spec = source.spec
-    kind = "images" if spec.kind == "images" else "rows"
-    names = {"train": "training", "val": "validation", "test": "test"}
-    yield " and ".join(f"{count:,} {names.get(split, split)}" for split, count in spec.counts.items()) + f" {kind}"
-    yield "×".join(map(str, spec.shape)) if spec.kind == "images" else f"{spec.shape[0]} features"
-    yield f"{len(spec.classes)} classes" if spec.classes else f"target {', '.join(spec.target_names)}"

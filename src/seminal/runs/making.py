@@ -1,0 +1,84 @@
+"""From what was asked to the plan of a run, and the first lines a user reads of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from seminal.core import Recipe, Source, UserError
+from seminal.pieces.measure import parameters
+from seminal.report.terminal import say
+from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
+from seminal.runs.changes import changed
+from seminal.runs.folder import RunFolder
+from seminal.runs.machine import device_for
+from seminal.runs.plan import Plan, model_of, plan_of
+from seminal.runs.shelf import paper_of, recipe_by_name, recipe_names
+from seminal.runs.sources import open_source
+from seminal.train import distributed
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the plan of a run: the same words with another seed or another fold give another plan."""
+
+    variant: str
+    data: DataAsk
+    recipe: RecipeAsk
+    run: RunAsk
+
+    def plan(self) -> tuple[Plan, Source]:
+        """Reads the data and resolves the recipe."""
+        name, paper = paper_of(self.variant)
+        source = open_source(self.data, paper.variants[self.variant], str(device_for(self.run.device)))
+        ask = self.recipe.recipe
+        if ask is not None and ask not in recipe_names(name) and Path(ask).is_dir():
+            recipe = self._borrowed(Path(ask), source)
+        else:
+            recipe = recipe_by_name(name, self.variant, source.spec, ask)
+        recipe = changed(recipe, self.recipe, source.spec)
+        data = self.data
+        if Path(data.data).expanduser().exists():
+            data = replace(data, data=str(Path(data.data).expanduser().resolve()))
+        return Plan(name, data, recipe, self.run), source
+
+    def _borrowed(self, run: Path, source: Source) -> Recipe:
+        other = plan_of(RunFolder.existing(run)).recipe
+        if other.variant != self.variant:
+            raise UserError(f"the recipe in {run} is for {other.variant}, not for {self.variant}.")
+        return replace(
+            other, precision=None, model=other.model.fitted(source.spec), task=other.task.fitted(source.spec)
+        )
+
+
+def introduce(make: Maker, plan: Plan, source: Source) -> None:
+    """The first lines: the paper, the data, what was adapted."""
+    if distributed.rank() != 0:
+        return
+    name, paper = paper_of(plan.recipe.variant)
+    if make.recipe.recipe is None:
+        others = ", ".join(f"--recipe {n}" for n in recipe_names(name) if n != plan.recipe.name)
+        say("recipe", f"{plan.recipe.name}, which does best in short time; {others} has the paper's own numbers")
+    model = model_of(plan, torch.device("meta"))
+    size = parameters(model)
+    count = f"{size / 1e6:.2f} M" if size >= 10_000 else f"{size:,}"
+    say(plan.recipe.variant, f"{paper.title}, {paper.authors.split(',')[0]} {paper.year} · {count} parameters")
+    say("data", f"{source.spec.name} · {', '.join(_sized(source))}")
+    for note in source.spec.notes:
+        say("", note)
+    departures = [*plan.recipe.model.departures(), *plan.recipe.departures]
+    if departures:
+        say("adapted", " · ".join(d.what for d in departures))
+
+
+def _sized(source: Source) -> Iterator[str]:
+    """``1,437 training and 360 validation images, 1×8×8, 10 classes`` in parts."""
+    spec = source.spec
+    kind = "images" if spec.kind == "images" else "rows"
+    names = {"train": "training", "val": "validation", "test": "test"}
+    yield " and ".join(f"{count:,} {names.get(split, split)}" for split, count in spec.counts.items()) + f" {kind}"
+    yield "×".join(map(str, spec.shape)) if spec.kind == "images" else f"{spec.shape[0]} features"
+    yield f"{len(spec.classes)} classes" if spec.classes else f"target {', '.join(spec.target_names)}"

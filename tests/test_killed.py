@@ -1,0 +1,43 @@
+"""A run killed at random instants and resumed ends as if nothing had been: the same bits, each epoch once."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from command_line import DIGITS, digits_run, numbers_run
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from killed import Killer, differences, undisturbed
+
+
+def test_three_kills_and_the_same_weights(tmp_path):
+    straight = digits_run()
+    seconds = (straight / "report.html").stat().st_mtime - (straight / "recipe.json").stat().st_mtime
+    killer = Killer(tmp_path, [*DIGITS, "--save-every", "0.2"], 0.5 * seconds, random.Random(24))
+    runs = 0
+    while len(killer.kills) < 3:
+        runs += 1
+        assert differences(killer.train(f"killed-{runs}", 3 - len(killer.kills)), straight) == []
+    assert any(kill.saved_step for kill in killer.kills), "one of them must come after a checkpoint"
+
+
+@pytest.mark.slow
+def test_many_kills_of_longer_runs(tmp_path):
+    words = [*DIGITS, "--epochs", "12", "--model-ema", "0.9", "--save-every", "0.2"]
+    straight, seconds = undisturbed(tmp_path, words)
+    killer = Killer(tmp_path, words, 0.3 * seconds, random.Random(5))
+    for number in range(2):
+        assert differences(killer.train(f"killed-{number}", 8), straight) == []
+    assert len(killer.kills) >= 4
+
+
+def test_the_comparison_sees_a_difference():
+    """What it is to find: another weight, an epoch twice."""
+    found = differences(numbers_run(), digits_run())
+    assert {"last.safetensors", "best.safetensors", "metrics.csv"} <= set(found)
+    assert any(what.startswith("epochs") for what in found)

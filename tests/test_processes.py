@@ -1,0 +1,159 @@
+"""Two processes under torchrun take the steps of one process with the same global batch, and make one run of it.
+
+Started by torchrun, this file is the program of each process: ``test_processes.py FOLDER`` writes its losses there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from command_line import Said, done, environment, metrics, points
+from seminal.core import Optim, Precision, Recipe, Source
+from seminal.data import images, tables
+from seminal.papers import mlp, resnet
+from seminal.recipes import mlp as mlp_recipes
+from seminal.recipes import resnet as resnet_recipes
+from seminal.runs.machine import joined
+from seminal.train.loop import train
+
+STEPS = 20
+FP32 = Precision()
+
+
+def _digits() -> tuple[Source, Recipe, torch.nn.Module]:
+    """Batch normalisation over both processes, and crops that belong to the picture, not to the process.
+
+    The rate is small, for at the recipe's own this network is chaotic: a change of 10⁻⁷ in the first weights alone grows
+    to 10⁻² in the loss within three steps (many pixels of the digits are 0, so that whole areas turn the same corner of a
+    ReLU at once), and no two orders of summation stay together for twenty."""
+    source = images.digits()
+    recipe = resnet_recipes.paper("resnet20", source.spec).adapted(source.spec)
+    torch.manual_seed(0)
+    return source, replace(recipe, precision=FP32, epochs=2, lr=1e-4), resnet.build(recipe.model)
+
+
+def _wine(accumulate: int) -> tuple[Source, Recipe, torch.nn.Module]:
+    """33 rows a step: 17 for one process and 16 for the other, and parts that are not alike."""
+    source = tables.bundled("wine")
+    recipe = mlp_recipes.modern("mlp", source.spec).adapted(source.spec)
+    optim = Optim("adamw", weight_decay=0.1)
+    torch.manual_seed(0)
+    recipe = replace(recipe, precision=FP32, batch=33, accumulate=accumulate, optim=optim, clip=0.5)
+    return source, recipe, mlp.build(recipe.model)
+
+
+CASES = {
+    "resnet20 on digits": _digits,
+    "mlp on wine": lambda: _wine(1),
+    "mlp on wine, 4 micro-batches": lambda: _wine(4),
+}
+
+
+def steps(case: str) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
+    """(loss, gradient norm) of each step, and the weights and statistics after the last."""
+    source, recipe, model = CASES[case]()
+    told = [[step.loss["model"], step.grad_norm["model"]] for step in islice(train(model, source, recipe), STEPS)]
+    return told, dict(model.state_dict())
+
+
+if __name__ == "__main__":
+    with joined():
+        found = {case: steps(case) for case in CASES}
+    for number, (told, weights) in enumerate(found.values()):
+        stem = Path(sys.argv[1], f"{number}-rank-{os.environ['RANK']}")
+        stem.with_suffix(".json").write_text(json.dumps(told))
+        save_file(weights, stem.with_suffix(".safetensors"))
+    sys.exit()
+
+
+# ------------------------------------------------------------------------------------------------------------ the tests
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+
+
+def both(*words: object, folder: Path) -> Said:
+    """Two processes, each on one thread."""
+    ended = subprocess.run(
+        [*TORCHRUN, *map(str, words)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=environment(OMP_NUM_THREADS="1"),
+    )
+    return Said(ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two processes have written what they found, in all cases."""
+    folder = tmp_path_factory.mktemp("two")
+    said = both(__file__, folder, folder=folder)
+    assert said.code == 0, said
+    return folder
+
+
+def told_by(together: Path, case: str, rank: int) -> list[list[float]]:
+    return json.loads((together / f"{list(CASES).index(case)}-rank-{rank}.json").read_text())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_take_the_steps_of_one(together, case, one_thread):
+    alone, weights = steps(case)
+    assert len(alone) == STEPS
+    pair = told_by(together, case, 0)
+    assert pair == told_by(together, case, 1), "both processes tell the same"
+    for step, (one, two) in enumerate(zip(alone, pair, strict=True), start=1):
+        assert two[0] == pytest.approx(one[0], abs=1e-5), f"loss of step {step}"
+        assert two[1] == pytest.approx(one[1], rel=1e-3), f"gradient norm of step {step}"
+    for rank in (0, 1):
+        theirs = load_file(together / f"{list(CASES).index(case)}-rank-{rank}.safetensors")
+        for name, value in weights.items():
+            torch.testing.assert_close(
+                theirs[name], value, rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}"
+            )
+
+
+def test_accumulation_is_the_same_step_too(together, one_thread):
+    whole, _ = steps("mlp on wine")
+    parts = told_by(together, "mlp on wine, 4 micro-batches", 0)
+    assert [loss for loss, _ in parts] == pytest.approx([loss for loss, _ in whole], abs=1e-5)
+
+
+def test_the_command_line_makes_one_run_of_two_processes(tmp_path, one_thread):
+    words = ("train", "resnet20", "digits", "--epochs", "1", "--precision", "fp32", "--lr", "1e-4")
+    said = both("-m", "seminal.cli", *words, folder=tmp_path)
+    assert said.code == 0, said
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["resnet20-digits-1"]
+    for label in ("recipe ", "data ", "best ", "report "):
+        assert sum(line.startswith(label) for line in said.out.splitlines()) == 1, f"{label}is said once"
+    done(*words, "--name", "alone", folder=tmp_path)
+    (two,), (one,) = metrics(tmp_path / "runs" / "resnet20-digits-1"), metrics(tmp_path / "runs" / "alone")
+    assert two.keys() == one.keys()
+    for name in one.keys() - {"seconds", "rows_per_s"}:
+        assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-3, abs=3e-3), (
+            name
+        )  # a picture of 360 may turn
+    got = json.loads(done("eval", "runs/resnet20-digits-1", "--json", folder=tmp_path))
+    assert got["loss"] == pytest.approx(float(two["val_loss"]), rel=1e-5)
+
+
+def test_several_seeds_of_two_processes_are_one_set_of_runs(tmp_path):
+    points(tmp_path / "points.csv")
+    words = ("train", "mlp", "points.csv", "--target", "y", "--epochs", "1", "--precision", "fp32", "--seeds", "2")
+    said = both("-m", "seminal.cli", *words, folder=tmp_path)
+    assert said.code == 0, said
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mlp-points-seeds-1"]
+    parent = tmp_path / "runs" / "mlp-points-seeds-1"
+    assert {path.name for path in parent.iterdir()} == {"seed-0", "seed-1", "summary.json"}
+    assert said.out.count("mean ± 95 %") == 1

@@ -51,16 +51,24 @@ def from_json(value: Any) -> Any:
     kind = _dataclass(value["is"])
     known = {f.name for f in dataclasses.fields(kind)}
     if unknown := value.keys() - known - {"is"}:
-        raise UserError(f"{value['is']} has no {', '.join(sorted(unknown))}: the file is of another version of seminal")
+        raise UserError(
+            f"{value['is']} has no {', '.join(sorted(unknown))}: the file was written by another version of seminal. "
+            "Use that one, or train anew."
+        )
     try:
         return kind(**{key: from_json(item) for key, item in value.items() if key != "is"})
     except TypeError as error:  # a field without a default is missing
-        raise UserError(f"{value['is']} is incomplete ({error}): the file is of another version of seminal") from None
+        raise UserError(
+            f"{value['is']} is incomplete ({error}): the file was written by another version of seminal. "
+            "Use that one, or train anew."
+        ) from None
 
 
 def _dataclass(name: str) -> type[Any]:
     module, _, kind = str(name).rpartition(".")
-    refused = UserError(f"`{name}` is not a word of seminal, and nothing else is read from a run folder")
+    refused = UserError(
+        f"`{name}` is not a word of seminal, and nothing else is read from a run folder: give one that `seminal train` made."
+    )
     if not module.startswith("seminal."):
         raise refused
     try:

@@ -40,6 +40,10 @@ class RunFolder:
     @classmethod
     def new(cls, output: Path, stem: str, name: str | None) -> RunFolder:
         """A folder that did not exist before: ``output/name``, or ``output/stem-n`` with the first free number."""
+        if output.exists() and not output.is_dir():
+            raise UserError(
+                f"no run folder can be made in {output}: it is a file. Choose another place with `--output`."
+            )
         try:
             output.mkdir(parents=True, exist_ok=True)
             if name is not None:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from seminal.core import Batch, DataSpec, Encoder, Order, Source, UserError
 from seminal.data.files import open_tree
+from seminal.data.tables import TableEncoder
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of
 from seminal.runs.shelf import papers
-from seminal.runs.sources import TABLES, open_source
+from seminal.runs.sources import BUNDLED, TABLES, expanded, is_table, open_source
 
 ALL = "all"  # what the one split is called where the user names none
 
@@ -56,19 +57,17 @@ def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> S
     Raises:
         UserError: the data are of another form, or have classes or columns that the run does not know.
     """
-    own = encoder_of(folder)
-    source = open_source(
-        replace(plan.data, data=data, fold=None, folds=None), papers()[plan.paper].variants[plan.recipe.variant], "cpu"
-    )
-    if type(source.encoder("none")) is not type(own):
-        raise UserError(
-            f"{data} is not of the form of the run's own data ({plan.data.data}): give data of the same form."
-        )
-    path = Path(data).expanduser()
-    if not path.exists():
+    own, path = encoder_of(folder), expanded(data)
+    if data in BUNDLED and not path.exists():
         raise UserError(
             f"--data takes files, and {data} is a bundled set: leave --data out to score the run on its own data."
         )
+    if path.exists() and is_table(path) != isinstance(own, TableEncoder):
+        raise UserError(
+            f"{data} is not of the form of the run's own data ({plan.data.data}): give data of the same form."
+        )
+    config = papers()[plan.paper].variants[plan.recipe.variant]
+    source = open_source(replace(plan.data, data=data, fold=None, folds=None), config, "cpu")
     splits = [split] if split else list(source.spec.counts)
     if split and split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")

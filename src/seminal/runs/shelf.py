@@ -6,10 +6,12 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+import traceback
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import seminal.papers
 import seminal.recipes
@@ -68,7 +70,7 @@ def recipe_by_name(name: str, variant: str, spec: DataSpec, ask: str | None) -> 
     else:
         known = ", ".join(recipe_names(name))
         raise UserError(f"{variant} has no recipe `{ask}`: it has {known}. A FILE.py of your own works too.")
-    recipe = make(variant, spec)
+    recipe = _ran(Path(ask), lambda: make(variant, spec)) if ask.endswith(".py") else make(variant, spec)
     if not isinstance(recipe, Recipe):
         raise UserError(f"{ask}: recipe() gave a {type(recipe).__name__}; it must return a seminal.core.Recipe.")
     return recipe.adapted(spec)
@@ -82,11 +84,24 @@ def _from_file(path: Path) -> Callable[[str, DataSpec], Recipe]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path} could not be run: {type(error).__name__}: {error}") from error
+    loader = spec.loader
+    _ran(path, lambda: loader.exec_module(module))
     make = vars(module).get("recipe")
     if not callable(make):
         raise UserError(f"{path} defines no function `recipe(variant, spec)`. It must return a seminal.core.Recipe.")
     return make
+
+
+def _ran(path: Path, work: Callable[[], Any]) -> Any:
+    """What the user's own code gives; where it fails, the line on which it did."""
+    try:
+        return work()
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+        line = f" line {lines[-1]}" if lines else ""
+        raise UserError(
+            f"{path}{line} could not be run ({type(error).__name__}: {error}). Correct it and start again."
+        ) from error

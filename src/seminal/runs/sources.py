@@ -11,7 +11,8 @@ from seminal.pieces.measure import example_size
 from seminal.runs.asks import DataAsk
 from seminal.runs.shelf import nearest
 
-TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
+WORKBOOKS = (".xlsx", ".xls", ".ods")  # refused, by the reader of tables, which says how to go on
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 BUNDLED = ("digits", "iris", "wine", "breast-cancer", "diabetes")
 SMALL = 96  # pictures that all have one size up to this are kept as they are, whatever size the paper used
@@ -20,14 +21,14 @@ SMALL = 96  # pictures that all have one size up to this are kept as they are, w
 def open_source(ask: DataAsk, config: Config, device: str) -> Source:
     """The data, ready to give batches. Raises `UserError` for whatever is wrong with them."""
     split = _split(ask)
-    path = _expanded(ask.data)
+    path = expanded(ask.data)
     if ask.data in BUNDLED and not path.exists():
         if ask.data == "digits":
             return images.digits(split=split, device=device)
         return tables.bundled(ask.data, split=split, device=device)
     if not path.exists():
         raise UserError(f"there is no {ask.data}.{_near(ask.data)} Bundled with seminal: {', '.join(BUNDLED)}.")
-    if _is_table(path):
+    if is_table(path):
         bad_row = ask.on_bad_file
         return tables.read(path, target=ask.target, split=split, task=ask.task, on_bad_row=bad_row, device=device)
     if path.is_file() and not path.name.lower().endswith(ARCHIVES):
@@ -41,11 +42,14 @@ def open_source(ask: DataAsk, config: Config, device: str) -> Source:
     return images.load(listing, size=size, device=device, memory_limit=limit, workers=ask.workers)
 
 
-def _expanded(data: str) -> Path:
+def expanded(data: str) -> Path:
+    """The path, with ``~`` as the shell would read it."""
     try:
         return Path(data).expanduser()
     except RuntimeError:
-        raise UserError(f"there is no {data}: `{Path(data).parts[0]}` is the home of nobody here.") from None
+        raise UserError(
+            f"there is no {data}: nobody here has the home `{Path(data).parts[0]}`. Write the whole path."
+        ) from None
 
 
 def _split(ask: DataAsk) -> Holdout | Fold:
@@ -54,10 +58,11 @@ def _split(ask: DataAsk) -> Holdout | Fold:
     return Holdout(ask.val_fraction, ask.split_seed)
 
 
-def _is_table(path: Path) -> bool:
+def is_table(path: Path) -> bool:
+    """Whether the file, or what is in the folder, is a table."""
     if path.is_dir():
         return any((path / f"train{suffix}").exists() for suffix in TABLES)
-    return path.name.lower().removesuffix(".gz").endswith(TABLES)
+    return path.name.lower().removesuffix(".gz").endswith((*TABLES, *WORKBOOKS))
 
 
 def _size(native: tuple[int, int] | None, papers: int | None) -> int:

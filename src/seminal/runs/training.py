@@ -99,9 +99,9 @@ def _restore(run: Run) -> None:
         run.diary.restore(note["diary"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(
-            f"{run.folder.path}/last.state does not belong to this run ({type(error).__name__}) and was not used. Put back "
-            f"a copy of the right one, or start a new run with `--recipe {run.folder.path}`."
-        ) from None
+            f"{run.folder.path}/last.state does not belong to this run (its tensors are others) and was not used. Put "
+            f"back a copy of the right one, or start a new run with `--recipe {run.folder.path}`."
+        ) from error
 
 
 def carry_on(run: Run) -> int:
@@ -263,7 +263,7 @@ def _told(run: Run, error: NonFiniteError) -> str:
     rows = f" Rows: {', '.join(names)}{more}." if names else ""
     return (
         f"training stopped before step {error.step}: {error.cause}.{rows} The last good weights are in "
-        f"{run.folder.path}/last.state. Start again with a smaller --lr, with --clip-grad 1, or with those rows mended."
+        f"{run.folder.path}/last.state. Start again with a smaller --lr, or with --clip-grad 1{', or with those rows mended' if names else ''}."
     )
 
 

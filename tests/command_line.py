@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,11 @@ from seminal.cli import main
 
 SEMINAL = [sys.executable, "-m", "seminal.cli"]
 DIGITS = ["train", "resnet20", "digits", "--epochs", "3", "--precision", "fp32"]
+FILES = {  # of a finished run
+    *("best.safetensors", "command.txt", "env.json", "labels.json", "last.safetensors", "last.state", "log.txt"),
+    *("metrics.csv", "reader.json", "recipe.json", "report.html", "report.json", "split.csv"),
+}
+QUICK = ("--precision", "fp32")
 UNTIMED = ("seconds", "rows_per_s")  # columns of metrics.csv that hold times
 
 
@@ -92,6 +96,16 @@ def metrics(run: Path, *, without: tuple[str, ...] = ()) -> list[dict[str, str]]
     """The rows of metrics.csv, as text."""
     with (run / "metrics.csv").open(newline="") as file:
         return [{k: v for k, v in row.items() if k not in without} for row in csv.DictReader(file)]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def best_row(run: Path, goal: str) -> dict[str, str]:
+    """The epoch with the best metric; of equal ones, the one with the smallest loss."""
+    return max(metrics(run), key=lambda row: (float(row[f"val_{goal}"]), -float(row["val_loss"])))
 
 
 # ------------------------------------------------------------------------------------------------------- data and runs
@@ -167,19 +181,5 @@ def numbers_run() -> Path:
     return folder / "runs" / "run"
 
 
-def follow(lines: Iterator[str], start: str) -> str:
-    """The first line that begins so."""
-    seen = []
-    for line in lines:
-        seen.append(line)
-        if line.startswith(start):
-            return line
-    raise AssertionError(f"no line began with {start!r}: {seen}")
-
-
 def same_metrics(a: Path, b: Path) -> bool:
     return metrics(a, without=UNTIMED) == metrics(b, without=UNTIMED)
-
-
-def answer(row: Mapping[str, str], names: list[str]) -> dict[str, float]:
-    return {name: float(row[name]) for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import resource
 import subprocess
@@ -15,6 +14,8 @@ import pytest
 
 from command_line import (
     DIGITS,
+    FILES,
+    QUICK,
     coloured,
     contents,
     digits_run,
@@ -23,28 +24,14 @@ from command_line import (
     points,
     real,
     sha,
+    table,
     typed,
 )
 from seminal.core import Fact
 from seminal.runs import cards
 from seminal.runs.shelf import papers
 
-FILES = {
-    *("best.safetensors", "command.txt", "env.json", "labels.json", "last.safetensors", "last.state", "log.txt"),
-    *("metrics.csv", "reader.json", "recipe.json", "report.html", "report.json", "split.csv"),
-}
-QUICK = ("--precision", "fp32")
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def best_row(run: Path, goal: str) -> dict[str, str]:
-    """The epoch with the best metric; of equal ones, the one with the smallest loss."""
-    return max(metrics(run), key=lambda row: (float(row[f"val_{goal}"]), -float(row["val_loss"])))
 
 
 def recipe(run: Path) -> dict:

@@ -133,7 +133,8 @@ def _schedule(recipe: Recipe, ask: RecipeAsk) -> Schedule:
     if ask.warmup_epochs is not None:
         if ask.warmup_epochs >= recipe.epochs:
             raise UserError(
-                f"--warmup-epochs {ask.warmup_epochs:g} is not shorter than the {recipe.epochs} epochs of the run: write fewer."
+                f"--warmup-epochs {ask.warmup_epochs:g} is not shorter than the {recipe.epochs} epochs of the run: "
+                "write fewer."
             )
         then = schedule.then if isinstance(schedule, schedules.Warmup) else schedule
         schedule = schedules.Warmup(then, ask.warmup_epochs / recipe.epochs) if ask.warmup_epochs else then

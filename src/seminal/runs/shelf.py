@@ -6,8 +6,8 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
-import traceback
 import re
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType

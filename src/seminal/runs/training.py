@@ -261,9 +261,10 @@ def _told(run: Run, error: NonFiniteError) -> str:
     names = [run.source.name("train", row) for row in error.rows[:5]]
     more = f" and {len(error.rows) - 5} more" if len(error.rows) > 5 else ""
     rows = f" Rows: {', '.join(names)}{more}." if names else ""
+    mended = ", or with those rows mended" if names else ""
     return (
         f"training stopped before step {error.step}: {error.cause}.{rows} The last good weights are in "
-        f"{run.folder.path}/last.state. Start again with a smaller --lr, or with --clip-grad 1{', or with those rows mended' if names else ''}."
+        f"{run.folder.path}/last.state. Start again with a smaller --lr, or with --clip-grad 1{mended}."
     )
 
 

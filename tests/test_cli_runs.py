@@ -1,0 +1,384 @@
+"""What can be done with a run: score it, predict, report, compare, stop it, go on with it; and it never runs as code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from scipy import stats
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from command_line import (
+    DIGITS,
+    FILES,
+    QUICK,
+    SEMINAL,
+    best_row,
+    coloured,
+    contents,
+    copy,
+    digits_run,
+    done,
+    environment,
+    metrics,
+    numbers_run,
+    pictures_run,
+    points,
+    real,
+    same_metrics,
+    sha,
+    table,
+    typed,
+)
+from seminal.runs import training
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+# ------------------------------------------------------------------------------------------------- eval and predict
+
+
+@pytest.mark.parametrize("made", [digits_run, pictures_run, numbers_run])
+def test_eval_gives_the_best_row_of_the_metrics(tmp_path, made):
+    run = copy(made(), tmp_path)
+    got = json.loads(done("eval", run.name, "--json", folder=tmp_path))
+    goal = "r2" if "r2" in got else "top1"
+    best = best_row(run, goal)
+    for name, value in got.items():
+        if f"val_{name}" in best:
+            assert value == pytest.approx(float(best[f"val_{name}"]), rel=1e-4, abs=1e-6), name
+    assert got["rows"] == len(table(run / "predictions.csv"))
+
+
+def test_eval_of_the_last_weights_is_the_last_row(tmp_path):
+    run = copy(digits_run(), tmp_path)
+    out = done("eval", run.name, "--weights", "last", folder=tmp_path)
+    said = float(next(line.split()[1] for line in out.splitlines() if line.startswith("top1")).rstrip("%"))
+    assert said == pytest.approx(100 * float(metrics(run)[-1]["val_top1"]), abs=0.006)
+    assert done("train", "--eval-only", run.name, folder=tmp_path).startswith("val")
+
+
+def test_ten_crops_are_the_mean_of_ten(tmp_path):
+    run = copy(pictures_run(), tmp_path)
+    got = json.loads(done("eval", run.name, "--ten-crop", "--json", folder=tmp_path))
+    assert got["rows"] == 15
+    assert 0 <= got["top1"] <= 1
+
+
+def test_predictions_for_pictures_are_those_of_validation(tmp_path):
+    run = copy(pictures_run(), tmp_path)
+    done("eval", run.name, folder=tmp_path)
+    known = table(run / "predictions.csv")
+    data = Path(json.loads((run / "recipe.json").read_text())["data"]["data"])
+    files = [str(data / row["row"]) for row in known]
+    out = done("predict", run.name, *files, "--csv", "guess.csv", folder=tmp_path)
+    guessed = table(tmp_path / "guess.csv")
+    assert [row["input"] for row in guessed] == files
+    assert len(out.splitlines()) == len(files) + 1
+    for old, new in zip(known, guessed, strict=True):
+        assert new["predicted"] == old["predicted"]
+        assert float(new[new["predicted"]]) == pytest.approx(float(old["confidence"]), abs=1e-4)
+        assert sum(float(new[name]) for name in ("red", "green", "blue")) == pytest.approx(1, abs=1e-5)
+
+
+def test_predictions_for_a_table_are_those_of_validation(tmp_path):
+    run = copy(numbers_run(), tmp_path)
+    done("eval", run.name, folder=tmp_path)
+    data = json.loads((run / "recipe.json").read_text())["data"]["data"]
+    lines = [
+        json.loads(line)
+        for line in done("predict", run.name, data, "--json", "--csv", "g.csv", folder=tmp_path).splitlines()
+    ]
+    guessed = {line["input"]: line["y"] for line in lines}
+    assert len(guessed) == 120
+    for row in table(run / "predictions.csv"):
+        assert guessed[row["row"]] == pytest.approx(float(row["y predicted"]), rel=1e-5)
+        line = int(row["row"].split(":")[1])
+        assert float(row["y true"]) == pytest.approx(
+            float(Path(data).read_text().splitlines()[line - 1].split(",")[3]), rel=1e-5
+        )
+
+
+def test_top_shows_so_many_classes(tmp_path):
+    run = pictures_run()
+    picture = next((run.parents[1] / "set" / "val" / "red").iterdir())
+    for count in (1, 2):
+        out = done("predict", run, picture, "--top", count, folder=tmp_path)
+        assert out.count("%") == count
+        assert len(json.loads(done("predict", run, picture, "--top", count, "--json", folder=tmp_path))) == 1 + count
+
+
+def test_other_data_are_read_as_the_runs_own_were(tmp_path):
+    """A part of the table on its own has other means; scored as other data, its rows get the very same predictions."""
+    run = copy(numbers_run(), tmp_path)
+    whole = Path(json.loads((run / "recipe.json").read_text())["data"]["data"])
+    lines = whole.read_text().splitlines()
+    large = [line for line in lines[1:] if float(line.split(",")[3]) > 101]
+    (tmp_path / "large.csv").write_text("\n".join([lines[0], *large]) + "\n")
+    got = json.loads(done("eval", run.name, "--data", "large.csv", "--json", folder=tmp_path))
+    scored = table(run / "predictions.csv")
+    assert got["rows"] == len(scored) == len(large)
+    guessed = [
+        json.loads(line)["y"] for line in done("predict", run.name, "large.csv", "--json", folder=tmp_path).splitlines()
+    ]
+    assert [float(row["y predicted"]) for row in scored] == pytest.approx(guessed, rel=1e-5)
+    truth = [float(line.split(",")[3]) for line in large]
+    assert [float(row["y true"]) for row in scored] == pytest.approx(truth, rel=1e-5)
+    assert got["mae"] == pytest.approx(sum(abs(a - b) for a, b in zip(truth, guessed)) / len(truth), rel=1e-4)
+
+
+def test_other_pictures_in_other_folders(tmp_path):
+    run = copy(pictures_run(), tmp_path)
+    coloured(tmp_path / "wrapped" / "inner", 4, seed=5)
+    (tmp_path / "wrapped" / "inner" / "red").rename(tmp_path / "wrapped" / "inner" / "green2")
+    said = typed("eval", run.name, "--data", "wrapped", folder=tmp_path)
+    assert said.code == 2
+    assert "`green2`" in said.err
+    (tmp_path / "wrapped" / "inner" / "green2").rename(tmp_path / "wrapped" / "inner" / "red")
+    got = json.loads(done("eval", run.name, "--data", "wrapped", "--json", folder=tmp_path))
+    rows = table(run / "predictions.csv")
+    assert got["rows"] == len(rows) == 12
+    done("predict", run.name, "wrapped", "--csv", "guess.csv", folder=tmp_path)
+    guessed = {row["input"].removeprefix("wrapped/inner/"): row["predicted"] for row in table(tmp_path / "guess.csv")}
+    assert {row["row"]: row["predicted"] for row in rows} == guessed
+
+
+# --------------------------------------------------------------------------------------------------- report and compare
+
+
+def test_a_report_can_be_written_anew(tmp_path):
+    run = copy(numbers_run(), tmp_path)
+    before = json.loads((run / "report.json").read_text())["report"]
+    (run / "report.html").unlink()
+    (run / "report.json").unlink()
+    done("report", run.name, folder=tmp_path)
+    after = json.loads((run / "report.json").read_text())["report"]
+    moved = before.pop("next_commands"), after.pop("next_commands")  # they name the folder, which was copied
+    assert moved[0] != moved[1]
+    assert after == before
+    assert (run / "report.html").read_text().startswith("<!")
+
+
+def test_compare_shows_results_and_what_differs(tmp_path):
+    run = copy(numbers_run(), tmp_path)
+    data = json.loads((run / "recipe.json").read_text())["data"]["data"]
+    done("train", "mlp", data, "--target", "y", "--epochs", "2", *QUICK, "--name", "short", folder=tmp_path)
+    out = done("compare", "run", "runs/short", folder=tmp_path)
+    for path in (run, tmp_path / "runs" / "short"):
+        best = max(float(row["val_r2"]) for row in metrics(path))
+        assert f"r2 {best:.4g}" in out
+    settings = out.split("setting")[1]
+    assert "epochs" in settings
+    assert "optim" not in settings
+
+
+# ------------------------------------------------------------------------------------------------------- several runs
+
+
+def _closed_form(values: list[float]) -> tuple[float, float]:
+    mean = sum(values) / len(values)
+    return mean, stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+
+
+@pytest.mark.parametrize(("flags", "names"), [("--folds 3", "fold-1 fold-2 fold-3"), ("--seeds 2", "seed-0 seed-1")])
+def test_folds_and_seeds(tmp_path, flags, names):
+    points(tmp_path / "points.csv")
+    words = ("train", "mlp", "points.csv", "--target", "y", "--epochs", "2", *QUICK, "--name", "several")
+    done(*words, *flags.split(), folder=tmp_path)
+    parent = tmp_path / "runs" / "several"
+    summary = json.loads((parent / "summary.json").read_text())
+    assert list(summary["runs"]) == names.split()
+    last = [metrics(parent / name)[-1] for name in names.split()]
+    for metric in ("r2", "mae", "sse"):
+        values = [float(row[f"val_{metric}"]) for row in last]
+        mean, half = _closed_form(values)
+        assert summary["summary"][metric]["mean"] == pytest.approx(mean, rel=1e-6)
+        assert summary["summary"][metric]["half_width_95"] == pytest.approx(half, rel=1e-6)
+    splits = [table(parent / name / "split.csv") for name in names.split()]
+    held = [{row["name"] for row in rows if row["split"] == "val"} for rows in splits]
+    if "folds" in flags:
+        assert sum(map(len, held)) == len(set.union(*held)) == 120, "each row validates in exactly one fold"
+    else:
+        assert held[0] == held[1]
+        assert len({sha(parent / name / "last.safetensors") for name in names.split()}) == 2
+
+
+# --------------------------------------------------------------------------------------------------- stopping early
+
+
+def test_patience_stops_and_stays_stopped(tmp_path):
+    points(tmp_path / "points.csv")
+    words = ("train", "mlp", "points.csv", "--target", "y", "--epochs", "9", "--patience", "2", "--lr", "1e-15")
+    out = done(*words, *QUICK, "--name", "run", folder=tmp_path)
+    assert "no progress for 2 epochs" in out
+    run = tmp_path / "runs" / "run"
+    assert [row["epoch"] for row in metrics(run)] == ["1", "2", "3"]
+    before = {name: mark for name, mark in contents(run).items() if name.endswith((".safetensors", ".csv"))}
+    done("resume", run, folder=tmp_path)
+    assert {name: mark for name, mark in contents(run).items() if name in before} == before
+
+
+def _board(run: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+@pytest.mark.parametrize("stopped_after", [None, 6, 9])
+def test_tensorboard_reads_what_metrics_csv_holds(tmp_path, monkeypatch, stopped_after):
+    """Also of a run that was stopped at the end of its first epoch (6 steps) or within its second."""
+    points(tmp_path / "points.csv")
+    asked = iter(range(1, 1000))
+    monkeypatch.setattr(training, "_anyone", lambda _: next(asked) == stopped_after)
+    words = ("train", "mlp", "points.csv", "--target", "y", "--epochs", "3", "--tensorboard", *QUICK, "--name", "run")
+    said = typed(*words, folder=tmp_path)
+    run = tmp_path / "runs" / "run"
+    assert said.code == (130 if stopped_after else 0)
+    if stopped_after:
+        done("resume", run, folder=tmp_path)
+    board, rows = _board(run), metrics(run)
+    assert len(rows) == 3
+    assert {"train/loss", "val/loss", "val/r2", "lr"} <= set(board)
+    for tag, points_of in board.items():
+        name = tag.replace("/", "_", 1) if tag.startswith(("train/", "val/")) else tag.replace("/", "_")
+        if name in ("seconds", "rows_per_s"):
+            continue
+        assert [step for step, _ in points_of] == [int(row["step"]) for row in rows], tag
+        assert [value for _, value in points_of] == pytest.approx([float(row[name]) for row in rows], rel=1e-5), tag
+
+
+# ------------------------------------------------------------------------------------------- stopped and gone on with
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_the_end_is_the_same(tmp_path):
+    straight = digits_run()
+    with subprocess.Popen(
+        [*SEMINAL, *DIGITS, "--name", "stopped"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        out = ""
+        for line in process.stdout or ():
+            out += line
+            if line.startswith("epoch 1/3"):
+                process.send_signal(signal.SIGINT)
+        err = process.stderr.read() if process.stderr else ""
+    assert process.returncode == 130, (out, err)
+    assert "Traceback" not in err
+    command = next(line for line in out.splitlines() if line.startswith("next")).removeprefix("next").strip()
+    assert command == "seminal resume runs/stopped"
+    said = real(*shlex.split(command)[1:], folder=tmp_path)
+    assert said.code == 0, said
+    assert "after step" in said.out
+    run = tmp_path / "runs" / "stopped"
+    for name in ("last.safetensors", "best.safetensors"):
+        assert sha(run / name) == sha(straight / name), name
+    assert same_metrics(run, straight)
+
+
+def test_a_run_stopped_before_its_first_checkpoint_begins_again(tmp_path):
+    """All that was written then is what the run is; `seminal resume` does the rest."""
+    whole = numbers_run()
+    run = copy(whole, tmp_path)
+    kept = {"recipe.json", "reader.json", "labels.json", "env.json", "command.txt", "split.csv"}
+    for path in run.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    (run / ".best.safetensors.part").write_bytes(b"half")
+    out = done("train", "--resume", run, folder=tmp_path)
+    assert "after step 0" in out
+    assert same_metrics(run, whole)
+    assert sha(run / "last.safetensors") == sha(whole / "last.safetensors")
+    assert {path.name for path in run.iterdir()} == FILES
+
+
+def test_resume_without_a_name_takes_the_newest_run(tmp_path):
+    points(tmp_path / "points.csv")
+    for name, age in (("new", 0), ("old", 1000)):
+        words = ("train", "linear", "points.csv", "--target", "y", "--epochs", "1", *QUICK, "--name", name)
+        done(*words, folder=tmp_path)
+        plan = tmp_path / "runs" / name / "recipe.json"
+        os.utime(plan, (plan.stat().st_mtime - age,) * 2)
+    assert "runs/new after step" in done("train", "--resume", folder=tmp_path)
+
+
+def test_nothing_is_written_over(tmp_path):
+    words = ("train", "logistic", "iris", "--epochs", "1", *QUICK, "--name", "run")
+    done(*words, folder=tmp_path)
+    before = contents(tmp_path)
+    said = typed(*words, folder=tmp_path)
+    assert said.code == 2
+    assert "nothing is written over" in said.err
+    assert contents(tmp_path) == before
+
+
+# --------------------------------------------------------------------------------------------- nothing from disk is run
+
+
+class Bomb:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"is": "os.system", "command": "touch fired"},
+        {"is": "builtins.eval", "source": "open('fired', 'w')"},
+        {"is": "seminal.runs.plan.Plan.__init__"},
+        {"is": "seminal.runs.judging.Path", "args": "fired"},
+        {"is": "seminal..os.system"},
+        {"is": "seminal.core.Recipe"},
+        {"is": ["seminal.core.Recipe"]},
+        {"is": "seminal.runs.asks.DataAsk", "data": "digits", "unheard": 1},
+        ["no", "plan"],
+        "touch fired",
+        None,
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("verb", ["resume", "eval"])
+def test_a_recipe_that_names_a_foreign_class_is_refused(tmp_path, value, verb):
+    run = copy(numbers_run(), tmp_path)
+    whole = json.loads((run / "recipe.json").read_text())
+    for damaged in (value, whole | {"recipe": value}):
+        (run / "recipe.json").write_text(json.dumps(damaged))
+        said = typed(verb, run.name, folder=tmp_path)
+        assert said.code == 2
+        assert len(said.err.strip().splitlines()) == 1, said.err
+        assert not (tmp_path / "fired").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "verb"), [("last.state", "resume"), ("best.safetensors", "eval"), ("last.state", "compare")]
+)
+def test_a_pickle_in_place_of_tensors_is_refused(tmp_path, file, verb):
+    run = copy(numbers_run(), tmp_path)
+    fired = tmp_path / "fired"
+    pickle.loads(pickle.dumps(Bomb(fired)))
+    assert fired.exists(), "the bomb must be one"
+    for write in (
+        lambda: torch.save(Bomb(fired), run / file),
+        lambda: (run / file).write_bytes(pickle.dumps(Bomb(fired))),
+    ):
+        fired.unlink(missing_ok=True)
+        write()
+        said = typed(verb, run.name, folder=tmp_path)
+        assert said.code == 2
+        assert "damaged" in said.err
+        assert not fired.exists()

@@ -190,13 +190,31 @@ def _closed_form(values: list[float]) -> tuple[float, float]:
 @pytest.mark.parametrize(("flags", "names"), [("--folds 3", "fold-1 fold-2 fold-3"), ("--seeds 2", "seed-0 seed-1")])
 def test_folds_and_seeds(tmp_path, flags, names):
     points(tmp_path / "points.csv")
-    words = ("train", "mlp", "points.csv", "--target", "y", "--epochs", "2", *QUICK, "--name", "several")
-    done(*words, *flags.split(), folder=tmp_path)
+    words = (
+        "train",
+        "mlp",
+        "points.csv",
+        "--target",
+        "y",
+        "--epochs",
+        "5",
+        "--lr",
+        "0.3",
+        "--sched",
+        "constant",
+        *QUICK,
+    )
+    done(*words, "--name", "several", *flags.split(), folder=tmp_path)
     parent = tmp_path / "runs" / "several"
     summary = json.loads((parent / "summary.json").read_text())
     assert list(summary["runs"]) == names.split()
     last = [metrics(parent / name)[-1] for name in names.split()]
+    best = [best_row(parent / name, "r2") for name in names.split()]
+    assert best != last, "this rate is too high for the last epoch to be the best of every run"
     for metric in ("r2", "mae", "sse"):
+        assert [run["best"][metric] for run in summary["runs"].values()] == [
+            float(row[f"val_{metric}"]) for row in best
+        ]
         values = [float(row[f"val_{metric}"]) for row in last]
         mean, half = _closed_form(values)
         assert summary["summary"][metric]["mean"] == pytest.approx(mean, rel=1e-6)

@@ -73,8 +73,7 @@ class Seminal:
     """`seminal train` as the command line runs it, stopped and continued at will."""
 
     def __init__(self, setting: Setting, data: Path, output: str, device: str | None) -> None:
-        # Full-size pictures from the start: the reference has no others, and the work must be the same.
-        ask = RecipeAsk(batch_size=setting.batch, epochs=FOREVER, grow=False)
+        ask = RecipeAsk(batch_size=setting.batch, epochs=FOREVER)
         with silent():
             plan, source = Maker(setting.model, DataAsk(str(data)), ask, RunAsk(output=output, device=device)).plan()
             self.run = training.begin(plan, source, device_for(device))

@@ -73,24 +73,3 @@ def test_warm_up_rises_and_then_follows(then):
 def test_resnet_110_waits_at_a_tenth():
     warm = s.Warmup(s.Steps((0.5,)), share=0.05, start=0.1, rise="constant")
     assert [warm(i, 100, ()) for i in (0, 4, 5, 60)] == pytest.approx([0.1, 0.1, 1.0, 0.1])
-
-
-def test_pictures_grow_in_fours_from_half_to_full_size():
-    growth = s.Progressive(first=0.5, hold=0.3, full=0.8)
-    sides = [growth.side(32, step, 100) for step in range(100)]
-    assert sides[:30] == [16] * 30
-    assert sides[80:] == [32] * 20
-    assert sides == sorted(sides)
-    assert set(sides) == {16, 20, 24, 28, 32}
-
-
-def test_a_grown_batch_is_the_picture_made_smaller():
-    picture = torch.linspace(0, 1, 32).expand(2, 3, 32, 32).contiguous()
-    batch = {"input": picture, "target": torch.zeros(2, dtype=torch.long)}
-    small = s.Progressive()(batch, 0, 100)
-    assert small["input"].shape == (2, 3, 16, 16)
-    torch.testing.assert_close(
-        small["input"][..., 1:-1], torch.nn.functional.avg_pool2d(picture, 2)[..., 1:-1], rtol=0, atol=1e-3
-    )
-    assert torch.equal(s.Progressive()(batch, 90, 100)["input"], picture)
-    assert batch["input"] is picture

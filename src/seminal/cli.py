@@ -228,9 +228,6 @@ def _train(train: argparse.ArgumentParser) -> None:
     recipe.add_argument("--class-weights", metavar="balanced|none")
     recipe.add_argument("--drop", "--dropout", dest="dropout", type=float)
     recipe.add_argument("--no-augment", dest="augment", action="store_false")
-    recipe.add_argument(
-        "--no-grow", dest="grow", action="store_false", help="full-size pictures from the first step on"
-    )
     recipe.add_argument("--mixup", type=float, metavar="ALPHA")
     recipe.add_argument("--cutmix", type=float, metavar="ALPHA")
     recipe.add_argument("--reprob", type=float, metavar="P", help="random erasing")

@@ -280,12 +280,6 @@ class Schedule(Protocol):
         """Factor at ``step`` of ``steps``; ``scores`` are the validation errors so far, lower is better."""
 
 
-class Growth(Protocol):
-    """The size of pictures as a pure function of time."""
-
-    def __call__(self, batch: Batch, step: int, steps: int) -> Batch: ...
-
-
 @dataclass(frozen=True)
 class Precision:
     """How fast, never what: the number format of the arithmetic and the layout of pictures in memory."""
@@ -310,7 +304,6 @@ class Recipe:
     optim: Optim
     schedule: Schedule
     augment: tuple[Augment | Crop, ...] = ()
-    growth: Growth | None = None  # pictures begin small
     scaling: str = "standard"  # inputs: "standard" (mean 0, spread 1 per channel or column), "pixel_mean", "none"
     clip: float | None = None  # largest global norm of each player's gradient
     accumulate: int = 1  # micro-batches per step

@@ -44,7 +44,6 @@ class RecipeAsk:
     class_weights: str | None = None
     dropout: float | None = None
     augment: bool = True
-    grow: bool = True
     mixup: float | None = None
     cutmix: float | None = None
     reprob: float | None = None

@@ -52,7 +52,6 @@ def changed(recipe: Recipe, ask: RecipeAsk, spec: DataSpec) -> Recipe:
         task=_task(recipe, ask),
         model=_model(recipe, ask),
         augment=_augment(recipe, ask),
-        growth=recipe.growth if ask.grow else None,
         scaling=_or(ask.scaling, recipe.scaling),
         clip=_or(ask.clip_grad, recipe.clip) or None,
         accumulate=_or(ask.grad_accum_steps, recipe.accumulate),

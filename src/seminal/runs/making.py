@@ -69,8 +69,6 @@ def introduce(make: Maker, plan: Plan, source: Source) -> None:
     say("data", f"{source.spec.name} · {', '.join(_sized(source))}")
     for note in source.spec.notes:
         say("", note)
-    if plan.recipe.growth is not None:
-        say("grows", "pictures begin small, which is faster; validation sees them whole, so its first scores are low")
     departures = [*plan.recipe.model.departures(), *plan.recipe.departures]
     if departures:
         say("adapted", " · ".join(d.what for d in departures))

@@ -47,8 +47,6 @@ def train(model: nn.Module, source: Source, recipe: Recipe, state: State | None 
         epoch_steps = min(source.steps(order), state.position + steps - state.step)
         for batch in source.batches(order):
             lr = recipe.lr * recipe.schedule(state.step, steps, tuple(state.scores))
-            if recipe.growth is not None:
-                batch = recipe.growth(batch, state.step, steps)
             with _own_randomness(recipe.seed, state.step, device):
                 turns = _move(view, state, recipe, in_layout(batch, device, precision), lr)
             state.step, state.position = state.step + 1, state.position + 1

@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch.nn.functional as F
-
-from seminal.core import Batch, Schedule
+from seminal.core import Schedule
 
 
 @dataclass(frozen=True)
@@ -108,26 +106,3 @@ class Warmup:
         if self.rise == "constant":
             return self.start
         return self.start + (1 - self.start) * (step + 1) / warm
-
-
-@dataclass(frozen=True)
-class Progressive:
-    """Pictures begin small and grow: side ``first`` of the full one for the share ``hold`` of the run, then in a straight
-    line to full size at the share ``full``. A convolution costs as its area, and what is coarse is learned as well from
-    small pictures (progressive resizing: Howard and Gugger 2020, ch. 14). For models that take any size."""
-
-    first: float = 0.5
-    hold: float = 0.3
-    full: float = 0.8
-
-    def side(self, full_side: int, step: int, steps: int) -> int:
-        """Pixels, in fours, so that there are few sizes for which kernels must be made."""
-        grown = min(1.0, max(0.0, (step / steps - self.hold) / (self.full - self.hold)))
-        return min(full_side, 4 * round(full_side * (self.first + (1 - self.first) * grown) / 4))
-
-    def __call__(self, batch: Batch, step: int, steps: int) -> Batch:
-        side = self.side(batch["input"].shape[-1], step, steps)
-        if side == batch["input"].shape[-1]:
-            return batch
-        small = F.interpolate(batch["input"], size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-        return {**batch, "input": small}

@@ -14,11 +14,10 @@ from scipy import stats
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from seminal.core import UserError
+from seminal.core import Crop, UserError
 from seminal.pieces.chance import RowChance
 from seminal.pieces.crops import (
     CenterCrop,
-    Crop,
     FixedCrop,
     RandomCrop,
     ResizedCrop,

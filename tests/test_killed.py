@@ -18,12 +18,13 @@ from killed import Killer, differences, undisturbed
 def test_three_kills_and_the_same_weights(tmp_path):
     straight = digits_run()
     seconds = (straight / "report.html").stat().st_mtime - (straight / "recipe.json").stat().st_mtime
-    killer = Killer(tmp_path, [*DIGITS, "--save-every", "0.2"], 0.5 * seconds, random.Random(24))
+    killer = Killer(tmp_path, [*DIGITS, "--save-every", "0.2"], 0.95 * seconds, random.Random(24))
     runs = 0
-    while len(killer.kills) < 3:
+    # Three kills, one of them after a checkpoint; where the machine is busy, luck may need more.
+    while len(killer.kills) < 3 or not any(kill.saved_step for kill in killer.kills):
         runs += 1
-        assert differences(killer.train(f"killed-{runs}", 3 - len(killer.kills)), straight) == []
-    assert any(kill.saved_step for kill in killer.kills), "one of them must come after a checkpoint"
+        assert runs <= 12, "no kill came after a checkpoint"
+        assert differences(killer.train(f"killed-{runs}", max(1, 3 - len(killer.kills))), straight) == []
 
 
 @pytest.mark.slow

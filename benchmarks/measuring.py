@@ -85,7 +85,9 @@ def write(name: str, asked: argparse.Namespace, before: dict[str, Any], result: 
         Path(tempfile.gettempdir()) / f"{name}-quick.json" if asked.quick else RESULTS / f"{name}.json"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    words = ["python", f"benchmarks/{name}.py", *sys.argv[1:]]
+    # Where a folder lies on this machine is nobody's business; what it is called tells enough.
+    given = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    words = ["python", f"benchmarks/{name}.py", *given]
     whole = {"command": " ".join(words), "quick": asked.quick, "machine": before, **result}
     path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

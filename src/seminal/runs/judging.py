@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from seminal.core import Order, Precision, Recipe, Source, UserError
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import FixedCrop
-from seminal.report.terminal import say, table
+from seminal.report.terminal import console, say, table
 from seminal.runs import portrait
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
@@ -136,7 +138,12 @@ def predict(run: str, inputs: list[str], *, top: int = 3, csv_file: str | None =
     plan = plan_of(folder)
     lines: list[list[str]] = []
     head: list[str] = []
-    for name, answer in _answers(folder, plan, inputs):
+    with warnings.catch_warnings(record=True) as noticed:  # such as a category that training did not have
+        warnings.simplefilter("always")
+        answers = list(_answers(folder, plan, inputs))
+    for notice in noticed:
+        say("note", str(notice.message), out=console(sys.stderr))
+    for name, answer in answers:
         ranked = sorted(answer.items(), key=lambda pair: -pair[1])[:top] if _has_classes(plan) else list(answer.items())
         if as_json:
             print(json.dumps({"input": name, **dict(ranked)}, ensure_ascii=False))

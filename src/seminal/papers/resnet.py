@@ -22,8 +22,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from typing import Any
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -32,7 +31,8 @@ from torch.nn import functional as F
 
 from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
 from seminal.pieces.init import constant, fill, he
-from seminal.pieces.measure import multiply_adds, on_meta, parameters, shapes
+from seminal.pieces.measure import count, on_meta, stages, work
+from seminal.pieces.pictures import changed_input, example, fit
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,13 @@ class Config:
 
     def fitted(self, spec: DataSpec) -> Config:
         """For pictures of at least 32 × 32 pixels (8 × 8 with the small stem); raises `UserError` for other data."""
-        if spec.kind != "images":
-            raise UserError(f"a ResNet reads pictures, but {spec.name} is a {spec.kind}. Use the model `mlp` instead.")
-        channels, height, width = spec.shape
-        least = 32 if self.large_stem else 8
-        if min(height, width) < least:
-            other = "`resnet20`, which is made for small pictures" if self.large_stem else "`mlp`"
-            raise UserError(
-                f"this ResNet halves pictures {5 if self.large_stem else 2} times and needs at least {least} × {least} "
-                f"pixels, but those of {spec.name} are {height} × {width}. Use the model {other}, or enlarge them."
-            )
-        return replace(self, in_channels=channels, size=(height, width), outputs=spec.outputs)
+        least, shrinks, instead = (32, 5, "resnet20") if self.large_stem else (8, 2, "mlp")
+        found = fit(spec, "this ResNet", least=least, shrinks=shrinks, instead=instead)
+        return replace(self, in_channels=found.in_channels, size=found.size, outputs=found.outputs)
 
     def departures(self) -> tuple[Departure, ...]:
         """What differs from the nearest network of the paper."""
-        size, outputs, maps = (
-            ((224, 224), 1000, "112, 56, 28, 14, 7") if self.large_stem else ((32, 32), 10, "32, 16, 8")
-        )
+        size, outputs = ((224, 224), 1000) if self.large_stem else ((32, 32), 10)
         printed = replace(self, stride_in_3x3=False, in_channels=3, size=size, outputs=outputs)
         options = [o for o in ("A", "B", "C", "plain") if replace(printed, shortcut=o) in TABLES]
         found = []
@@ -86,29 +76,11 @@ class Config:
             found.append(
                 Departure(what, "a little more accurate for a little more work; torchvision's weights need it")
             )
-        why = "as the data have it"
-        if self.in_channels != 3:
-            channels = f"{self.in_channels} input channel{'s' * (self.in_channels != 1)} (paper: 3)"
-            found.append(Departure(channels, why))
-        if self.size != size:
-            square = self.size[0] == self.size[1]
-            here = ", ".join(str(h) if square else f"{h}×{w}" for h, w in self.maps)
-            found.append(Departure(f"maps {here} (paper: {maps})", why, "Table 1" if self.large_stem else "Sec. 4.2"))
-        if self.outputs != outputs:
-            found.append(Departure(f"{self.outputs} output{'s' * (self.outputs != 1)} (paper: {outputs:,})", why))
-        return tuple(found)
-
-    @property
-    def maps(self) -> tuple[tuple[int, int], ...]:
-        """Height and width after conv1 and each change of size."""
-        halvings = len(self.blocks) + (1 if self.large_stem else -1)
-        first = 1 if self.large_stem else 0
-        # Each halving rounds up: ceil(pixels / 2^i).
-        return tuple((-(-self.size[0] // 2**i), -(-self.size[1] // 2**i)) for i in range(first, halvings + 1))
+        return (*found, *changed_input(self, printed, "Table 1" if self.large_stem else "Sec. 4.2"))
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
         """(batch, C, H, W) standard normal numbers."""
-        return (torch.randn(batch, self.in_channels, *self.size),)
+        return example(self, batch)
 
 
 # ------------------------------------------------------------------------------------------------- the contribution
@@ -197,10 +169,10 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU()
         self.pool1 = nn.MaxPool2d(3, stride=2, padding=1) if large else nn.Identity()
         stages, inputs = OrderedDict[str, nn.Module](), config.width
-        for i, count in enumerate(config.blocks):
+        for i, depth in enumerate(config.blocks):
             outputs = config.width * 2**i * (4 if config.bottleneck else 1)
             blocks = []
-            for n in range(count):
+            for n in range(depth):
                 stride = 2 if i > 0 and n == 0 else 1  # conv3_1, conv4_1, conv5_1 halve the map (caption of Table 1)
                 if config.bottleneck:
                     branch = bottleneck(inputs, outputs, stride, stride_in_3x3=config.stride_in_3x3)
@@ -275,35 +247,32 @@ class Sizes:
     stages: tuple[tuple[int, ...], ...]  # shapes after conv1 and each stage
 
 
-@cache  # several facts ask about one network
-def _sizes(name: str) -> Sizes:
+def _layers(name: str, part: str) -> int:
+    """Convolutions of the network whose name has ``part`` in it."""
     model = on_meta(build, VARIANTS[name])
-    with torch.device("meta"):
-        found = shapes(model, *VARIANTS[name].example(1))
-    convolutions = [layer for layer, m in model.named_modules() if isinstance(m, nn.Conv2d)]
-    projections = sum("shortcut" in layer for layer in convolutions)
-    stages = (found["conv1"], *(found[f"stages.conv{i + 2}_x"] for i in range(len(VARIANTS[name].blocks))))
-    return Sizes(parameters(model), len(convolutions) - projections + 1, projections, stages)  # + 1: fc
+    return sum(part in layer for layer, m in model.named_modules() if isinstance(m, nn.Conv2d))
 
 
-def _size(which: str, name: str) -> Any:
-    return getattr(_sizes(name), which)
+def _depth(name: str) -> int:
+    """Layers with weights as the paper counts them, fc among them: not those on shortcuts."""
+    return _layers(name, "") - _layers(name, "shortcut") + 1
 
 
-@cache
-def _work(name: str) -> int:
-    with torch.device("meta"):
-        (x,) = VARIANTS[name].example(1)
-    return multiply_adds(on_meta(build, VARIANTS[name]), x)
+def _maps(name: str) -> list[tuple[int, ...]]:
+    """Shapes after conv1 and each stage."""
+    config = VARIANTS[name]
+    found = stages(build, config)
+    return [found["conv1"], *(found[f"stages.conv{i + 2}_x"] for i in range(len(config.blocks)))]
 
 
 def _extra(name: str) -> list[int]:
     """Parameters and multiply-adds beyond those of the plain twin of 34 layers."""
-    return [_sizes(name).parameters - _sizes("plain34").parameters, _work(name) - _work("plain34")]
+    config, plain = VARIANTS[name], VARIANTS["plain34"]
+    return [count(build, config) - count(build, plain), work(build, config) - work(build, plain)]
 
 
 def _more_projections() -> int:
-    return _sizes("resnet34-c").projections - _sizes("resnet34").projections
+    return _layers("resnet34-c", "shortcut") - _layers("resnet34", "shortcut")
 
 
 def _block_weights() -> list[int]:
@@ -329,23 +298,24 @@ def _starts() -> list[float]:
 def _facts() -> Iterator[Fact]:
     # Rounded to one decimal, but 3.858 for 50 layers is cut to 3.8; so is 3.664 for 34 layers with option B.
     cut, rounded = (0, 0.1e9), (0.05e9, 0.05e9)
-    work = {"plain18": (1.8e9, rounded), "resnet18-a": (1.8e9, rounded), "resnet18": (1.8e9, rounded)}
-    work |= {"plain34": (3.6e9, rounded), "resnet34-a": (3.6e9, rounded), "resnet34": (3.6e9, cut)}
-    work |= {"resnet50": (3.8e9, cut), "resnet101": (7.6e9, rounded), "resnet152": (11.3e9, rounded)}
-    for name, (count, within) in work.items():
-        yield Fact(f"{count / 1e9} billion multiply-adds", "Table 1", count, partial(_work, name), within, name)
+    sums = {"plain18": (1.8e9, rounded), "resnet18-a": (1.8e9, rounded), "resnet18": (1.8e9, rounded)}
+    sums |= {"plain34": (3.6e9, rounded), "resnet34-a": (3.6e9, rounded), "resnet34": (3.6e9, cut)}
+    sums |= {"resnet50": (3.8e9, cut), "resnet101": (7.6e9, rounded), "resnet152": (11.3e9, rounded)}
+    for name, (printed, within) in sums.items():
+        measure = partial(work, build, VARIANTS[name])
+        yield Fact(f"{printed / 1e9} billion multiply-adds", "Table 1", printed, measure, within, name)
     half = (5e3, 5e3, 5e3, 5e3, 5e4, 5e4)  # of the last digit printed
     for n, millions, digit in zip((3, 5, 7, 9, 18, 200), (0.27, 0.46, 0.66, 0.85, 1.7, 19.4), half):
         name = f"resnet{6 * n + 2}"
-        measure = partial(_size, "parameters", name)
+        measure = partial(count, build, VARIANTS[name])
         yield Fact(f"{millions} M parameters", "Table 6", millions * 1e6, measure, digit, name)
     for name, config in VARIANTS.items():
         where, maps = ("Table 1", IMAGENET) if config.large_stem else ("Sec. 4.2", CIFAR)
         maps = BOTTLENECK if config.bottleneck else maps
         says = f"conv1 and stages: {', '.join('×'.join(map(str, shape)) for shape in maps)}"
-        yield Fact(says, where, maps, partial(_size, "stages", name), variant=name)
+        yield Fact(says, where, maps, partial(_maps, name), variant=name)
         depth = int("".join(c for c in name.split("-")[0] if c.isdigit()))
-        yield Fact(f"{depth} layers with weights", where, depth, partial(_size, "depth", name), variant=name)
+        yield Fact(f"{depth} layers with weights", where, depth, partial(_depth, name), variant=name)
     says = "option A has no extra parameter and no extra multiply-add over the plain network"
     yield Fact(says, "Sec. 4.1", (0, 0), partial(_extra, "resnet34-a"), variant="resnet34-a")
     says = "option C has thirteen more projections than option B"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,6 +31,26 @@ def multiply_adds(model: nn.Module, *inputs: Tensor) -> int:
     with torch.no_grad(), counter:
         model(*inputs)
     return counter.get_total_flops() // 2
+
+
+@cache  # several facts ask about one network
+def count(build: Callable[[Any], nn.Module], config: Any) -> int:
+    """`parameters` of the network of ``config``."""
+    return parameters(on_meta(build, config))
+
+
+@cache
+def work(build: Callable[[Any], nn.Module], config: Any) -> int:
+    """`multiply_adds` of the network of ``config`` for one input of its own size."""
+    with torch.device("meta"):
+        return multiply_adds(on_meta(build, config), *config.example(1))
+
+
+@cache
+def stages(build: Callable[[Any], nn.Module], config: Any) -> dict[str, tuple[int, ...]]:
+    """`shapes` of the network of ``config`` for one input of its own size."""
+    with torch.device("meta"):
+        return shapes(on_meta(build, config), *config.example(1))
 
 
 def shapes(model: nn.Module, *inputs: Tensor) -> dict[str, tuple[int, ...]]:

@@ -3,9 +3,10 @@
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.resnet import VARIANTS
 from seminal.pieces.augment import HorizontalFlip, PCAColour
-from seminal.pieces.crops import RandomCrop, ResizedCrop, ShortSideJitter
+from seminal.pieces.crops import RandomCrop, ShortSideJitter
+from seminal.recipes.pictures import large_pictures, small_pictures
 from seminal.tasks.classification import Classification
-from seminal.train.schedules import Cosine, Linear, Plateau, Steps, Warmup
+from seminal.train.schedules import Plateau, Steps, Warmup
 
 DEFAULT = "modern"
 
@@ -17,7 +18,8 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """A tenth of the paper's epochs, with a schedule that makes the most of them."""
-    return _modern_imagenet(variant, spec) if VARIANTS[variant].large_stem else _modern_cifar(variant, spec)
+    config = VARIANTS[variant]
+    return large_pictures(variant, config, spec) if config.large_stem else small_pictures(variant, config, spec)
 
 
 def _paper_imagenet(variant: str, spec: DataSpec) -> Recipe:
@@ -79,57 +81,3 @@ def _paper_cifar(variant: str) -> Recipe:
             "scaling": "Sec. 4.2: the inputs are images with the per-pixel mean subtracted",
         },
     )
-
-
-def _modern_imagenet(variant: str, spec: DataSpec) -> Recipe:
-    return Recipe(
-        name="modern",
-        variant=variant,
-        model=VARIANTS[variant],
-        task=Classification(label_smoothing=0.1),
-        epochs=30,
-        batch=64,
-        lr=0.05,
-        optim=Optim("sgd", momentum=0.9, nesterov=True, weight_decay=1e-4, decay_all=False),
-        schedule=Warmup(Cosine(), 0.1),
-        augment=(ResizedCrop(scale=(0.25, 1.0)), *_flips(spec)),
-        least_steps=1000,
-        sources={
-            "batch": "a quarter of the paper's, so that small sets have steps enough",
-            "lr": "0.1 per 128 rows: the linear rule of Goyal et al. 2017, from 0.1 per 256 with Nesterov's momentum",
-            "schedule": "warm-up, then cosine: Goyal et al. 2017; Loshchilov and Hutter 2017",
-            "optim": "no decay on gains and biases: Goyal et al. 2017",
-            "augment": "Szegedy et al. 2015, Sec. 6, with the smaller crops left out for the short schedule",
-            "task": "label smoothing 0.1: Szegedy et al. 2016, Sec. 7",
-        },
-    )
-
-
-def _modern_cifar(variant: str, spec: DataSpec) -> Recipe:
-    # Four pixels of 32 in the paper; a larger share would push small pictures out of the frame.
-    padding = max(1, spec.shape[-1] // 8) if spec.kind == "images" else 4
-    return Recipe(
-        name="modern",
-        variant=variant,
-        model=VARIANTS[variant],
-        task=Classification(),
-        epochs=12,
-        batch=128,
-        lr=0.2,
-        optim=Optim("sgd", momentum=0.9, nesterov=True, weight_decay=5e-4, decay_all=False),
-        schedule=Warmup(Linear(), 0.2),
-        augment=(RandomCrop(padding), *_flips(spec)),
-        least_steps=250,
-        sources={
-            "batch": "Sec. 4.2 of the paper",
-            "lr": "twice the paper's: a short run with warm-up bears it",
-            "schedule": "up for a fifth of the run, then down in a straight line: Smith and Topin 2017",
-            "optim": "the decay that goes with the larger rate and fewer steps; none on gains and biases",
-            "augment": "Sec. 4.2 of the paper; grey pictures are mostly signs, which a mirror would change: no flips",
-        },
-    )
-
-
-def _flips(spec: DataSpec) -> tuple[HorizontalFlip, ...]:
-    """Mirrored pictures, where they have colours; grey ones are mostly letters, digits and scans."""
-    return (HorizontalFlip(),) if spec.shape[0] == 3 else ()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from command_line import (
     DIGITS,
@@ -28,7 +29,7 @@ from command_line import (
     typed,
 )
 from seminal.core import Fact
-from seminal.runs import cards
+from seminal.runs import verifying
 from seminal.runs.shelf import papers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -107,14 +108,49 @@ def test_show_is_the_card(tmp_path):
 def test_verify_measures_and_fails_with_exit_code_1(tmp_path, monkeypatch):
     out = json.loads(done("verify", "linear", "--json", folder=tmp_path))
     assert out["failed"] == 0
-    assert len(out["facts"]) == len(papers()["linear"].facts)
     paper = papers()["linear"]
+    assert len(out["facts"]) == len(paper.facts) + len(
+        paper.variants
+    )  # every number, and every network brought to life
     wrong = replace(paper, facts=(Fact("two and two", "p. 1", 5, lambda: 2 + 2), paper.facts[0]))
-    monkeypatch.setattr(cards, "papers", lambda: {"linear": wrong})
+    monkeypatch.setattr(verifying, "papers", lambda: {"linear": wrong})
     said = typed("verify", folder=tmp_path)
     assert said.code == 1
     assert said.out.count("✗") == 1
-    assert "1 of 2 facts" in said.out
+    assert f"{1 + len(paper.variants)} of {2 + len(paper.variants)} facts" in said.out
+
+
+def test_verify_finds_a_parameter_that_no_gradient_reaches(tmp_path, monkeypatch):
+    paper = papers()["linear"]
+
+    def build(config):
+        model = paper.build(config)
+        model.register_parameter("idle", torch.nn.Parameter(torch.zeros(3)))
+        return model
+
+    monkeypatch.setattr(verifying, "papers", lambda: {"linear": replace(paper, build=build)})
+    said = typed("verify", folder=tmp_path)
+    assert said.code == 1
+    assert "paper 3, here 2" in said.out
+
+
+def test_the_page_of_verify_names_numbers_and_departures(tmp_path):
+    done("verify", "alexnet", "--page", "page.md", folder=tmp_path)
+    page = (tmp_path / "page.md").read_text()
+    paper = papers()["alexnet"]
+    assert all(fact.says in page and fact.where in page for fact in paper.facts)
+    assert "| ✓ | alexnet | 60 million parameters | abstract | 60,000,000 | 60,965,224 |" in page
+    assert all(d.what in page for config in paper.variants.values() for d in config.departures())
+
+
+def test_the_page_in_docs_is_that_of_these_papers():
+    """`seminal verify --page docs/faithful.md` writes it."""
+    page = (Path(__file__).parents[1] / "docs" / "faithful.md").read_text()
+    for paper in papers().values():
+        missing = [fact.says for fact in paper.facts if fact.says.replace("|", r"\|") not in page]
+        missing += [d.what for config in paper.variants.values() for d in config.departures() if d.what not in page]
+        assert not missing, f"{paper.title}: write the page anew"
+    assert "✗" not in page
 
 
 # --------------------------------------------------------------------------------------------------------------- train
@@ -178,7 +214,7 @@ def test_a_table_of_classes_and_flags_in_every_spelling(tmp_path):
 # Flags, the field of the recipe they set, its value, and the word by which the departure can be known.
 OVERRIDES = [
     ("--epochs 7", "epochs", 7, "epochs 7"),
-    ("-b 64", "batch", 64, "batches of 64"),
+    ("-b 32", "batch", 32, "batches of 32"),
     ("--lr 0.05", "lr", 0.05, "learning rate 0.05"),
     ("--opt adamw", "optim.name", "adamw", "optim"),
     ("--opt adamw", "lr", 0.001, "learning rate 0.001"),

@@ -32,6 +32,25 @@ KNOWN_DEPARTURES = {
     "resnet50-v1.5": 1,
     "resnet101-v1.5": 1,
     "resnet152-v1.5": 1,
+    **dict.fromkeys(("vgg11", "vgg11-lrn", "vgg13", "vgg16-c", "vgg16", "vgg19"), 1),  # Glorot's start
+    **dict.fromkeys(("vgg11-bn", "vgg13-bn", "vgg16-bn", "vgg19-bn"), 2),
+    "alexnet-owt": 1,  # 227 pixels
+    "alexnet-torchvision": 6,
+    "preresnet50-v1.5": 3,  # not of the paper's tables, timm's strides, timm's pooling
+    "preresnet101-v1.5": 3,
+    "preresnet152-v1.5": 2,
+    "resnext101-32x8d": 1,
+    **dict.fromkeys(("se-inception", "senet154"), 1),
+    **dict.fromkeys((f"se-resnet{depth}-{form}" for depth in (50, 101, 152) for form in ("v1.5", "caffe")), 1),
+    **dict.fromkeys((f"se-resnext{depth}-32x4d-caffe" for depth in (50, 101)), 1),
+    "senet154-caffe": 2,
+    "googlenet-separable": 1,
+    "googlenet-torchvision": 6,
+    **dict.fromkeys(
+        (f"shufflenet-{v}" for v in ("g1-0.25x", "g3-0.25x", "g3-1.5x", "g8-0.5x", "g8-0.25x")), 1
+    ),  # conv1
+    **dict.fromkeys((f"shufflenet-{v}-noshuffle" for v in ("g3-0.25x", "g8-0.5x", "g8-0.25x")), 1),
+    **dict.fromkeys((f"shufflenet-v2-{v}-torchvision" for v in ("1x", "1.5x", "2x")), 1),
 }
 
 
@@ -60,21 +79,27 @@ def test_forward_and_backward_reach_every_parameter(paper, variant):
     card = PAPERS[paper].PAPER
     config = card.variants[variant]
     small, spec = smallest(config)
-    torch.manual_seed(0)
-    model = card.build(small)
-    output = model(*small.example(4))
-    assert output.shape == (4, spec.outputs)
-    assert output.isfinite().all()
-    (output * torch.randn_like(output)).sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().max() > 0, name
+    reached = set()
+    for seed in range(10):  # a narrow layer's ReLU may be off for all rows: another start shows that it can be on
+        torch.manual_seed(seed)
+        model = card.build(small)
+        output = model(*small.example(4))
+        assert output.shape[-2:] == (4, spec.outputs)  # with side heads, a dimension before it in training
+        assert output.isfinite().all()
+        (output * torch.randn_like(output)).sum().backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            reached |= {name} if parameter.grad.any() else set()
+        if reached == {name for name, _ in model.named_parameters()}:
+            return
+    raise AssertionError(f"no gradient ever reaches {sorted({name for name, _ in model.named_parameters()} - reached)}")
 
 
 @pytest.mark.parametrize(("paper", "number"), FACTS, ids=str)
 def test_fact_holds(paper, number):
     fact = PAPERS[paper].PAPER.facts[number]
+    torch.manual_seed(0)
     got = fact.measure()
     assert fact.holds(got), f"{fact.where}: {fact.says}; measured {got}"
 

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,11 +18,11 @@ from PIL import Image
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.metrics import confusion_matrix
 
+from in_browser import window_on
 from seminal.core import Departure, Goal, UserError
 from seminal.report import data, figures, page, pictures, words
 from seminal.report.data import Citation, Picture, Report, Scatter
 
-CHROMIUM = Path("/usr/bin/chromium")
 INJECTION = "</script><img src=x onerror=alert(1)>"
 CLASSES = (
     "0",
@@ -148,32 +147,11 @@ def diabetes_report() -> Report:
 # ----------------------------------------------------------------------------------------------------------- the browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("there is no Chromium at /usr/bin/chromium to open the report in")
-    from playwright.sync_api import sync_playwright
-
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu", *quiet])
-        yield chromium
-        chromium.close()
-
-
 def opened(browser: Any, report: Report, folder: Path, **options: Any) -> tuple[Any, list[str], list[str]]:
     """The report in a fresh window: the page, what its console said, and every address it asked for."""
     path = folder / "report.html"
     path.write_text(page.render(report), encoding="utf-8")
-    window = browser.new_page(**options)
-    said: list[str] = []
-    asked: list[str] = []
-    window.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    window.on("pageerror", lambda error: said.append(f"error: {error}"))
-    window.on("dialog", lambda dialog: (said.append("dialog"), dialog.dismiss()))
-    window.on("request", lambda request: asked.append(request.url))
-    window.goto(path.as_uri())
-    return window, said, [url for url in asked if not url.startswith("data:")]
+    return window_on(browser, path, **options)
 
 
 def visible_plots(window: Any) -> int:

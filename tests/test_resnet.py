@@ -134,11 +134,11 @@ def test_small_grey_pictures_are_told_as_departures():
     names = tuple("0123456789")
     digits = DataSpec("digits", "images", {"train": 1437}, (1, 8, 8), classes=names)
     said = [departure.what for departure in resnet.VARIANTS["resnet20"].fitted(digits).departures()]
-    assert said == ["1 input channel (paper: 3)", "maps 8, 4, 2 (paper: 32, 16, 8)"]
+    assert said == ["1 input channel (paper: 3)", "pictures of 8 × 8 (paper: 32 × 32)"]
     photos = DataSpec("photos", "images", {"train": 9}, (3, 40, 64), classes=("cat", "dog"))
     said = [departure.what for departure in resnet.VARIANTS["resnet50-v1.5"].fitted(photos).departures()]
     assert said[0].startswith("stride 2 in the 3 × 3")
-    assert said[1:] == ["maps 20×32, 10×16, 5×8, 3×4, 2×2 (paper: 112, 56, 28, 14, 7)", "2 outputs (paper: 1,000)"]
+    assert said[1:] == ["pictures of 40 × 64 (paper: 224 × 224)", "2 outputs (paper: 1,000)"]
 
 
 def test_networks_outside_the_tables_are_told_as_departures():

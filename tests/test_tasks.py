@@ -148,3 +148,20 @@ def test_a_task_refuses_data_of_the_other_kind():
         Regression().fitted(CLOUD)
     with pytest.raises(UserError, match="no loss `hinge`"):
         Classification(loss="hinge").fitted(CLOUD)
+
+
+def test_side_heads_add_their_weighted_loss_and_are_not_scored():
+    target = torch.tensor([0, 3, 6])
+    heads = torch.randn(3, 3, 7)
+    task = Classification(auxiliary=0.3).fitted(CLOUD)
+
+    class Heads(nn.Module):
+        def forward(self, x):
+            return heads
+
+    batch = {"input": torch.zeros(3, 5), "target": target}
+    (turn,) = task.turns(Heads(), batch)
+    main, *side = (F.cross_entropy(head, target, reduction="sum") for head in heads)
+    torch.testing.assert_close(turn.loss, main + 0.3 * side[0] + 0.3 * side[1])
+    assert turn.weight == 3
+    torch.testing.assert_close(task.predict(Heads(), batch)["probability"], heads[0].softmax(1))

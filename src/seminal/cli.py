@@ -63,11 +63,15 @@ def _with_hyphens(arguments: Sequence[str]) -> list[str]:
 
 
 def _do(asked: argparse.Namespace) -> int | None:
-    if asked.verb in ("list", "show", "verify"):
+    if asked.verb in ("list", "show"):
         from seminal.runs import cards
 
-        looks: dict[str, Callable[..., int]] = {"list": cards.show_list, "show": cards.show, "verify": cards.verify}
+        looks: dict[str, Callable[..., int]] = {"list": cards.show_list, "show": cards.show}
         return looks[asked.verb](**_given(asked))
+    if asked.verb == "verify":
+        from seminal.runs import verifying
+
+        return verifying.verify(**_given(asked))
     if asked.verb == "train":
         from seminal.runs import ordering
 
@@ -76,6 +80,18 @@ def _do(asked: argparse.Namespace) -> int | None:
         from seminal.runs import training
 
         return training.resume(**_given(asked))
+    if asked.verb == "import":
+        from seminal.runs import importing
+
+        return importing.import_weights(importing.ImportAsk(**_given(asked)))
+    if asked.verb == "explain":
+        from seminal.runs import explaining
+
+        return explaining.explain(**_given(asked))
+    if asked.verb == "export":
+        from seminal.runs import exporting
+
+        return exporting.export(**_given(asked))
     from seminal.runs import judging
 
     verbs: dict[str, Callable[..., int]] = {"eval": judging.evaluate, "predict": judging.predict}
@@ -135,7 +151,21 @@ def _nearest(word: str, words: Sequence[str]) -> str:
     return f" Nearest: {', '.join(near)}." if near else ""
 
 
-VERBS = ("list", "show", "train", "eval", "predict", "resume", "report", "compare", "verify")
+EXPORTS = ("safetensors", "torchvision", "timm", "akamaster", "onnx", "exported-program")
+VERBS = (
+    "list",
+    "show",
+    "train",
+    "eval",
+    "predict",
+    "resume",
+    "report",
+    "compare",
+    "explain",
+    "import",
+    "export",
+    "verify",
+)
 
 
 def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -159,6 +189,7 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     check = verb("verify", "Check every number of the papers on this machine, now.")
     check.add_argument("name", metavar="MODEL", nargs="?", help="a model or a paper; all without it")
     check.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
+    check.add_argument("--page", metavar="FILE.md", help="write a page: every number, and every departure")
 
     _train(verb("train", "Train a model on your data: a folder of pictures, an archive, a table, or a bundled set."))
 
@@ -184,7 +215,40 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     page.add_argument("run", metavar="RUN")
     compare = verb("compare", "Runs side by side: their results, and what is different about them.")
     compare.add_argument("runs", metavar="RUN", nargs="+")
+
+    look = verb("explain", "Look inside: what the network sees in pictures, and where it finds its evidence.")
+    look.add_argument("run", metavar="RUN")
+    look.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of them")
+    look.add_argument(
+        "--class", dest="class_name", metavar="NAME", help="the class to explain (default: the predicted)"
+    )
+    look.add_argument("--layer", metavar="NAME", help="the feature maps to take the evidence from (default: the last)")
+    look.add_argument("--out", metavar="FILE", help="where the page goes (default: RUN/explain.html)")
+
+    _import(verb("import", "Make a run folder of weights from elsewhere: torchvision's, timm's, or your own file."))
+    export = verb("export", "Write a run's weights, or the whole network, for other programs.")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--to", required=True, choices=EXPORTS, help="whose names, or which format")
+    export.add_argument("--out", metavar="FILE", help="default: a file in the run's folder")
+    export.add_argument("--weights", choices=("best", "last"), default="best")
     return top
+
+
+def _import(weights: argparse.ArgumentParser) -> None:
+    weights.add_argument("file", metavar="FILE", help=".safetensors, .pt or .pth; code inside it is never run")
+    weights.add_argument("--as", dest="variant", required=True, metavar="MODEL")
+    weights.add_argument("--from", dest="dialect", metavar="NAMES", help="torchvision, timm, …; found out without it")
+    weights.add_argument("--classes", metavar="NAMES", help="a file with a name per line, or names with commas")
+    per_channel = "per channel, of pixels from 0 to 1 (default: ImageNet's)"
+    weights.add_argument("--mean", type=_numbers, metavar="R,G,B", help=per_channel)
+    weights.add_argument("--std", type=_numbers, metavar="R,G,B", help=per_channel)
+    weights.add_argument("--size", type=int, help="side of the pictures in pixels (default: the paper's)")
+    weights.add_argument("--output", "--output-dir", default="runs", help="where run folders are made (default: runs)")
+    weights.add_argument("--name", help="name of the run folder (default: MODEL-FILE-n)")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in text.split(","))
 
 
 def _train(train: argparse.ArgumentParser) -> None:
@@ -242,6 +306,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     recipe.add_argument("--model-ema", type=float, nargs="?", const=0.999, metavar="DECAY")
     recipe.add_argument("--patience", type=int, metavar="EPOCHS", help="stop when there was no progress for so long")
     recipe.add_argument("--seed", type=int)
+    recipe.add_argument("--from", dest="start", metavar="RUN|FILE", help="start from weights learned before")
+    recipe.add_argument("--freeze", action="store_true", help="with --from: only the head learns")
+    shares = "with --from: learning rate of all but the head, as a share (default: 0.1)"
+    recipe.add_argument("--body-lr", type=float, metavar="SHARE", help=shares)
     recipe.add_argument("--seeds", type=int, metavar="N", help="N runs; mean and 95 %% interval")
 
     speed = train.add_argument_group("speed")

@@ -290,6 +290,17 @@ class Precision:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """Weights from elsewhere to start from, and what becomes of them."""
+
+    start: str  # a file of weights, or the folder of a run
+    anew: tuple[str, ...] = ()  # entries that start with their first values: the head, for other classes
+    freeze: bool = False  # only the entries of ``head`` learn
+    head: tuple[str, ...] = ()  # entries whose size follows the number of outputs
+    body_rate: float = 1.0  # learning rate of all that is not the head, as a share of the head's
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All choices of a training run that are not the data. ``sources`` says where each number comes from: a section of
     the paper, or the arithmetic."""
@@ -311,6 +322,7 @@ class Recipe:
     patience: int | None = None  # epochs without improvement after which training stops
     precision: Precision | None = None  # None: measured at the start, the fastest that agrees is kept
     seed: int = 0
+    transfer: Transfer | None = None  # None: training starts from the paper's first weights
     steps: int | None = None  # where the paper counts steps: training ends there, whatever `epochs` says
     least_steps: int = 0  # small data sets get more epochs, until training has this many steps
     sources: Mapping[str, str] = field(default_factory=dict)  # field name -> where its value comes from

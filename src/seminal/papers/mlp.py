@@ -280,7 +280,7 @@ PAPER = Paper(
             says="weights and biases start uniformly distributed between −0.3 and 0.3",
             where="Fig. 1",
             expect=0.3,
-            within=(0.0005, 0.0),  # 202,210 draws come this close to the limit, and never pass it
+            within=(0.0005, 1e-7),  # 202,210 draws come this close to the limit, and pass it by rounding only
             measure=_largest_start,
             variant="mlp",
         ),

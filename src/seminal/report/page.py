@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seminal.report import figures
 from seminal.report.data import Report
 from seminal.report.words import capital, metric_name, number, printable, share
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 SHOWN_CLASSES = 40  # with samples; more make the page long, not clearer
 SHOWN_EPOCHS = 500  # rows of the table of epochs
@@ -16,9 +19,30 @@ SHOWN_EPOCHS = 500  # rows of the table of epochs
 
 def render(report: Report) -> str:
     """The page's HTML, about 5 MB, nearly all of it plotly.js. The caller writes it, as UTF-8."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
+
+    plots, everything = _plots(report), all_figures(report)
+    library = Markup(get_plotlyjs().replace("</script", "<\\/script")) if everything else ""
+    html = (
+        templates()
+        .get_template("page.html")
+        .render(
+            report=report,
+            plots=plots,
+            figures={figure.id: {"data": figure.data, "layout": figure.layout} for figure in everything},
+            library=library,
+            sections=_sections(report, plots),
+            samples=dict(list(report.samples.items())[:SHOWN_CLASSES]),
+            epochs=_epoch_table(report),
+        )
+    )
+    return writable(html)
+
+
+def templates() -> Environment:
+    """The templates of this folder, and the filters by which they write words, pictures and addresses."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -35,19 +59,12 @@ def render(report: Report) -> str:
         "prose": _prose,
         "capital": capital,
     }
+    return environment
 
-    plots, everything = _plots(report), all_figures(report)
-    library = Markup(get_plotlyjs().replace("</script", "<\\/script")) if everything else ""
-    html = environment.get_template("page.html").render(
-        report=report,
-        plots=plots,
-        figures={figure.id: {"data": figure.data, "layout": figure.layout} for figure in everything},
-        library=library,
-        sections=_sections(report, plots),
-        samples=dict(list(report.samples.items())[:SHOWN_CLASSES]),
-        epochs=_epoch_table(report),
-    )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a name that is not text must not stop the writing
+
+def writable(html: str) -> str:
+    """The page as text that UTF-8 can hold: a name that is not text must not stop the writing."""
+    return html.encode("utf-8", "replace").decode("utf-8")
 
 
 def all_figures(report: Report) -> list[figures.Figure]:

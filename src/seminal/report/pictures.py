@@ -5,7 +5,14 @@ from __future__ import annotations
 import io
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seminal.report.data import Picture
+
+# Of a heat map, from nothing to the most: dark to light, so that it is also read without seeing colours.
+HEAT = ((27, 12, 65), (120, 28, 109), (213, 72, 66), (251, 155, 6), (252, 240, 160))
+COVER = 0.6  # opacity of a heat map over its picture
 
 
 def png(image: Tensor, *, least: int = 96, most: int = 256) -> bytes:
@@ -67,3 +74,49 @@ def filter_grid(weight: Tensor, *, columns: int = 16, most: int = 256, cell: int
         grid[:3, top : top + height, left : left + width] = shade
         grid[3, top : top + height, left : left + width] = 255
     return png(grid, least=1, most=max(grid.shape))
+
+
+def first_filters(model: nn.Module) -> tuple[Picture, ...]:
+    """The filters of the model's first convolution; none where it has no convolution."""
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None:
+        return ()
+    size = "×".join(map(str, first.weight.shape[1:]))
+    return (Picture(filter_grid(first.weight), f"{len(first.weight)} filters of the first layer, each {size}"),)
+
+
+def enlarged(image: Tensor, side: int) -> Tensor:
+    """A picture (channels, height, width) enlarged by the largest whole factor with which it is not longer than ``side``;
+    its pixels stay what they are. A longer one is left as it is."""
+    factor = max(1, side // max(image.shape[1:]))
+    return image.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+
+
+def overlay(image: Tensor, heat: Tensor) -> Tensor:
+    """A heat map laid over a picture that is turned grey, so that all colours are those of the map.
+
+    Args:
+        image: (channels, height, width) uint8.
+        heat: (h, w), not negative; it is divided by its maximum and interpolated to the picture's size.
+
+    Returns:
+        (3, height, width) uint8.
+    """
+    grey = image[:3].float().mean(0, keepdim=True).expand(3, -1, -1)
+    share = heat.float() / heat.max().clamp_min(1e-30)
+    share = F.interpolate(share[None, None], image.shape[1:], mode="bilinear", align_corners=False)[0, 0]
+    colours = torch.tensor(HEAT, dtype=torch.float32)
+    place = share.clamp(0, 1) * (len(HEAT) - 1)
+    below = place.floor().long().clamp(max=len(HEAT) - 2)
+    part = (place - below)[..., None]
+    colour = (colours[below] * (1 - part) + colours[below + 1] * part).permute(2, 0, 1)
+    return (COVER * colour + (1 - COVER) * grey).round().byte()
+
+
+def tile(values: Tensor) -> Tensor:
+    """One feature map (h, w) as a grey picture (1, h, w) uint8: its smallest value is black, its largest white. A map
+    that is the same everywhere is middle grey."""
+    low, high = values.min(), values.max()
+    if not high > low:
+        return torch.full((1, *values.shape), 128, dtype=torch.uint8)
+    return ((values.float() - low) / (high - low) * 255).round().byte()[None]

@@ -58,6 +58,9 @@ class RecipeAsk:
     model_ema: float | None = None
     patience: int | None = None
     seed: int | None = None
+    start: str | None = None  # the folder of a run, or a file of weights, to start from
+    freeze: bool = False  # with `start`: only the head learns
+    body_lr: float | None = None  # with `start`: learning rate of all but the head, as a share
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from seminal.core import Recipe, Source, UserError
 from seminal.pieces.measure import parameters
 from seminal.report.terminal import say
 from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
+from seminal.runs.borrowing import borrowing
 from seminal.runs.changes import changed
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
@@ -39,7 +40,7 @@ class Maker:
             recipe = self._borrowed(Path(ask), source)
         else:
             recipe = recipe_by_name(name, self.variant, source.spec, ask)
-        recipe = changed(recipe, self.recipe, source.spec)
+        recipe = borrowing(changed(recipe, self.recipe, source.spec), name, source.spec, self.recipe)
         data = self.data
         if Path(data.data).expanduser().exists():
             data = replace(data, data=str(Path(data.data).expanduser().resolve()))
@@ -50,7 +51,11 @@ class Maker:
         if other.variant != self.variant:
             raise UserError(f"the recipe in {run} is for {other.variant}, not for {self.variant}.")
         return replace(
-            other, precision=None, model=other.model.fitted(source.spec), task=other.task.fitted(source.spec)
+            other,
+            precision=None,
+            transfer=None,
+            model=other.model.fitted(source.spec),
+            task=other.task.fitted(source.spec),
         )
 
 

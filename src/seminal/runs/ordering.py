@@ -12,6 +12,7 @@ from seminal.core import Order, Precision, UserError
 from seminal.report.terminal import say
 from seminal.runs import judging, repeats, training
 from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
+from seminal.runs.borrowing import load
 from seminal.runs.codec import to_json
 from seminal.runs.machine import device_for, joined
 from seminal.runs.making import Maker, introduce
@@ -113,6 +114,7 @@ def _dry(make: Maker) -> int:
     plan, source = make.plan()
     introduce(make, plan, source)
     model = model_of(plan, device_for(plan.run.device))
+    load(model, plan)
     recipe = replace(plan.recipe, precision=plan.recipe.precision or Precision())
     for step in steps_of(model, source, recipe):
         loss, norm = sum(step.loss.values()), sum(step.grad_norm.values())

@@ -16,7 +16,7 @@ from seminal.pieces.measure import parameters
 from seminal.report import data as report_data
 from seminal.report import page
 from seminal.report.data import Citation, Picture, Report, Scatter
-from seminal.report.pictures import filter_grid, png
+from seminal.report.pictures import first_filters, png
 from seminal.report.words import metric_name
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
@@ -51,7 +51,7 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
         rows=tuple(diary.rows),
         trace=report_data.thinned(diary.trace) if diary.trace["step"] else {},
         percent=PERCENT,
-        filters=tuple(_filters(model)),
+        filters=first_filters(model),
         settings=tuple(_settings(recipe)),
         departures=(*recipe.model.departures(), *recipe.departures),
         environment=read_json(folder.path / "env.json"),
@@ -86,13 +86,6 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         value = getattr(recipe, field.name)
         if field.name not in hidden and value is not None:
             yield field.name.replace("_", " "), briefly(value), recipe.sources.get(field.name, "")
-
-
-def _filters(model: nn.Module) -> Iterator[Picture]:
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is not None:
-        size = "×".join(map(str, first.weight.shape[1:]))
-        yield Picture(filter_grid(first.weight), f"{len(first.weight)} filters of the first layer, each {size}")
 
 
 # ------------------------------------------------------------------------------------------------------------- classes

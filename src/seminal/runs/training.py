@@ -18,6 +18,7 @@ from seminal.report.terminal import Progress, console, say
 from seminal.report.words import metric_name
 from seminal.runs import portrait
 from seminal.runs.asks import RunAsk
+from seminal.runs.borrowing import load
 from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import Stop, command_line, device_for, environment, joined
@@ -53,6 +54,7 @@ class Run:
 def begin(plan: Plan, source: Source, device: torch.device) -> Run:
     """A new run: the model, the folder, everything that is known before the first step."""
     model = model_of(plan, device)
+    load(model, plan)
     plan = replace(plan, recipe=replace(plan.recipe, precision=_precision(plan, source, model)))
     laid_out(model, plan.recipe.precision or Precision())
     encoder = source.encoder(plan.recipe.scaling)
@@ -65,6 +67,8 @@ def begin(plan: Plan, source: Source, device: torch.device) -> Run:
             folder.write_json("env.json", environment(device))
             folder.write("command.txt", command_line() + "\n")
             folder.write("split.csv", split_table(source))
+            if plan.recipe.transfer:
+                _save(run)  # the weights it starts from may be gone when it is resumed
             folder.write_json("recipe.json", plan)  # last: where it is, everything is, and the run can be resumed
         except UserError as error:
             shutil.rmtree(folder.path, ignore_errors=True)

@@ -22,6 +22,9 @@ class Classification:
     A model with a single output for two classes is read as the log-odds of the second class, which is the same as the
     logits (0, output). A mixed batch (mixup, cutmix) brings ``other_target`` (batch,) and ``share`` (batch,), the weight
     of ``target``.
+
+    A model with side heads gives (heads, batch, classes) in training, the main one first: the loss of each other head is
+    added, times ``auxiliary``. In evaluation it gives the main head alone.
     """
 
     classes: int = 0
@@ -29,6 +32,7 @@ class Classification:
     label_smoothing: float = 0.0  # ε: the target is (1 − ε) · one-hot + ε / classes
     balance: bool = False  # weigh each class by the inverse of its frequency in training
     class_weights: tuple[float, ...] = ()
+    auxiliary: float = 0.0  # weight of the loss of each side head
 
     @property
     def goal(self) -> Goal:
@@ -52,13 +56,17 @@ class Classification:
         return {"model": list(model.parameters())}
 
     def turns(self, model: nn.Module, batch: Batch) -> Iterator[Turn]:
-        loss, weight = self.losses(self.logits(model, batch), batch)
+        logits = model(batch["input"]).float()
+        main, *side = logits if logits.dim() == 3 else (logits,)
+        loss, weight = self.losses(_both(main), batch)
+        for head in side:
+            loss = loss + self.auxiliary * self.losses(_both(head), batch)[0]
         yield Turn("model", loss.sum(), weight.sum())
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(batch, classes) in fp32."""
+        """(batch, classes) in fp32, of the main head."""
         logits = model(batch["input"]).float()
-        return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
+        return _both(logits[0] if logits.dim() == 3 else logits)
 
     def losses(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Per row: the weighted loss, and the weight it counts with. Both (batch,)."""
@@ -111,3 +119,8 @@ class Classification:
         """``probability`` (batch, classes)."""
         logits = self.logits(model, batch)
         return {"probability": logits.sigmoid() if self.loss == "binary_cross_entropy" else logits.softmax(1)}
+
+
+def _both(logits: Tensor) -> Tensor:
+    """A single output is the log-odds of the second class: (batch, 1) -> (batch, 2)."""
+    return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits

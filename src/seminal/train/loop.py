@@ -18,7 +18,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from seminal.core import Batch, Order, Precision, Recipe, Source, Step, Turn
-from seminal.train import distributed
+from seminal.train import distributed, transfer
 from seminal.train.nonfinite import NonFiniteError, explain
 from seminal.train.precision import arithmetic, in_layout, laid_out
 from seminal.train.state import State
@@ -76,6 +76,7 @@ def total_steps(source: Source, recipe: Recipe) -> int:
 def _move(model: nn.Module, state: State, recipe: Recipe, batch: Batch, lr: float) -> dict[str, tuple[float, float]]:
     """One step of every player on one batch: (mean loss, gradient norm) each. ``model`` computes; ``state`` is moved."""
     model.train()
+    transfer.keep_still(state.model, recipe.transfer)
     before = [b.clone() for b in state.model.buffers()]
     precision = recipe.precision or Precision()
     parts = _micro_batches(batch, recipe.accumulate)
@@ -121,7 +122,7 @@ def _step(optimiser: Optimizer, turns: list[Turn], lr: float, clip: float | None
         share *= clip / norm
     torch._foreach_mul_(gradients, share)
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["rate"]
     optimiser.step()
     return mean, norm
 

@@ -13,20 +13,25 @@ from seminal.core import Optim, UserError
 NAMES = ("sgd", "adagrad", "rmsprop", "adam", "adamw")
 
 
-def optimisers(players: Mapping[str, list[nn.Parameter]], optim: Optim) -> dict[str, Optimizer]:
-    """An optimiser for each player's parameters. The learning rate is set by the loop before every step."""
-    return {player: _optimiser(_groups(parameters, optim), optim) for player, parameters in players.items()}
+def optimisers(
+    players: Mapping[str, list[nn.Parameter]], optim: Optim, rates: Mapping[nn.Parameter, float] | None = None
+) -> dict[str, Optimizer]:
+    """An optimiser for each player's parameters. The learning rate is set by the loop before every step, times the
+    parameter's share in ``rates`` (1 where it has none)."""
+    rates = rates or {}
+    return {player: _optimiser(_groups(parameters, optim, rates), optim) for player, parameters in players.items()}
 
 
-def _groups(parameters: list[nn.Parameter], optim: Optim) -> list[dict[str, object]]:
-    """One group, or two where biases and normalisations are spared the decay: these are the tensors of one dimension."""
-    parameters = [p for p in parameters if p.requires_grad]
-    if optim.decay_all or not optim.weight_decay:
-        return [{"params": parameters, "weight_decay": optim.weight_decay}]
-    decayed = [p for p in parameters if p.dim() > 1]
-    spared = [p for p in parameters if p.dim() <= 1]
-    groups = [{"params": decayed, "weight_decay": optim.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+def _groups(
+    parameters: list[nn.Parameter], optim: Optim, rates: Mapping[nn.Parameter, float]
+) -> list[dict[str, object]]:
+    """A group for each rate and weight decay: biases and normalisations, the tensors of one dimension, may be spared."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in (p for p in parameters if p.requires_grad):
+        spared = not optim.decay_all and parameter.dim() <= 1
+        decay = 0.0 if spared else optim.weight_decay
+        groups.setdefault((rates.get(parameter, 1.0), decay), []).append(parameter)
+    return [{"params": members, "weight_decay": d, "rate": rate} for (rate, d), members in groups.items()]
 
 
 def _optimiser(groups: list[dict[str, object]], optim: Optim) -> Optimizer:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from seminal.core import Recipe
 from seminal.train.optimisers import optimisers
+from seminal.train.transfer import prepared
 
 
 @dataclass
@@ -32,9 +33,10 @@ class State:
 
     @classmethod
     def fresh(cls, model: nn.Module, recipe: Recipe) -> State:
-        """The state before the first step."""
+        """The state before the first step. What the recipe freezes learns no longer."""
+        rates = prepared(model, recipe.transfer)
         ema = {name: t.detach().clone() for name, t in model.state_dict().items()} if recipe.ema else {}
-        return cls(model, optimisers(recipe.task.players(model), recipe.optim), ema)
+        return cls(model, optimisers(recipe.task.players(model), recipe.optim, rates), ema)
 
     def best_weights(self) -> dict[str, Tensor]:
         """The weights to validate and to ship: the moving average where there is one."""

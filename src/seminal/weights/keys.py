@@ -9,18 +9,17 @@ from torch import Tensor
 
 def renamed(state: Mapping[str, Tensor], modules: Mapping[str, str]) -> dict[str, Tensor]:
     """``state`` with each entry's module renamed: ``{"fc": "classifier.6"}`` makes ``fc.bias`` into
-    ``classifier.6.bias``. Entries of other modules are left out: they are named by whoever checks the result."""
+    ``classifier.6.bias``. Entries of modules that are not in the map keep their names, so that whoever checks the result
+    can name them."""
     found = {}
     for key, value in state.items():
         module, _, leaf = key.rpartition(".")
-        if module in modules:
-            found[f"{modules[module]}.{leaf}"] = value
+        found[f"{modules[module]}.{leaf}" if module in modules else key] = value
     return found
 
 
-def reversed_(modules: Mapping[str, str]) -> dict[str, str]:
-    """The way back. Two of our modules never share one of theirs."""
+def turned(modules: Mapping[str, str]) -> dict[str, str]:
+    """The way back: no two of our modules share one of theirs."""
     back = {theirs: ours for ours, theirs in modules.items()}
-    if len(back) != len(modules):
-        raise AssertionError("two modules are mapped to one name")
+    assert len(back) == len(modules), "two modules are mapped to one name"
     return back

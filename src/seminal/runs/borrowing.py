@@ -1,0 +1,115 @@
+"""``train --from``: weights learned elsewhere, fitted to the model at hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seminal.core import DataSpec, Departure, Recipe, Transfer, UserError
+from seminal.pieces.measure import on_meta
+from seminal.runs.asks import RecipeAsk
+from seminal.runs.codec import read_json
+from seminal.runs.folder import RunFolder
+from seminal.runs.plan import Plan, plan_of
+from seminal.runs.shelf import papers
+from seminal.weights.matching import OURS, Fit, fit
+from seminal.weights.reading import checkpoint
+
+BODY_RATE = 0.1  # what was learned already is changed with a tenth of the new head's rate
+
+
+def borrowing(recipe: Recipe, paper: str, spec: DataSpec, ask: RecipeAsk) -> Recipe:
+    """The recipe with a `Transfer`, and what it means said as departures; as it is without ``--from``.
+
+    Raises:
+        UserError: the weights are of another network, or do not fit this one but for the head.
+    """
+    if ask.start is None:
+        if ask.freeze or ask.body_lr is not None:
+            flag = "--freeze" if ask.freeze else "--body-lr"
+            raise UserError(f"{flag} is about weights that were learned before: say which with `--from RUN` or a file.")
+        return recipe
+    if ask.body_lr is not None and not 0 <= ask.body_lr <= 1:
+        raise UserError(f"--body-lr {ask.body_lr} makes no sense: it is a share of the learning rate, from 0 to 1.")
+    start = str(Path(ask.start).expanduser().resolve())
+    head = head_entries(paper, recipe.model)
+    found = _fitted(start, paper, recipe)
+    anew = _anew(found, head, start, spec)
+    rate = 0.0 if ask.freeze else (BODY_RATE if ask.body_lr is None else ask.body_lr)
+    said = [Departure(f"starts from the weights of {ask.start}", "asked for with --from")]
+    if anew:
+        said.append(Departure(f"a new head of {spec.outputs} outputs", "the weights' classes are others"))
+    body = "all but the head is frozen" if ask.freeze else f"all but the head learns at {rate:g} of the rate"
+    if ask.freeze or rate != 1:
+        said.append(Departure(body, "what was learned already needs small steps, or none"))
+    transfer = Transfer(start, tuple(anew), ask.freeze, tuple(sorted(head)), rate)
+    return replace(recipe, transfer=transfer, departures=(*recipe.departures, *said))
+
+
+def load(model: nn.Module, plan: Plan) -> None:
+    """Put the weights of the plan's transfer into ``model``, in place; entries that start anew keep their values."""
+    transfer = plan.recipe.transfer
+    if transfer is None:
+        return
+    found = _fitted(transfer.start, plan.paper, plan.recipe)
+    wanted = model.state_dict()
+    kept = {key: _grey(value, wanted[key]) for key, value in found.state.items() if key not in transfer.anew}
+    with torch.no_grad():
+        for key, value in kept.items():
+            wanted[key].copy_(value)
+
+
+def head_entries(paper: str, config: Any) -> set[str]:
+    """Names of the parameters whose size follows the number of outputs: the head, side heads included."""
+    return followers(paper, config, "outputs")
+
+
+def followers(paper: str, config: Any, field: str) -> set[str]:
+    """Names of the entries whose size follows a number of the config."""
+    build = papers()[paper].build
+    one, other = (on_meta(build, replace(config, **{field: n})).state_dict() for n in (2, 3))
+    return {key for key, value in one.items() if value.shape != other[key].shape}
+
+
+def _fitted(start: str, paper: str, recipe: Recipe) -> Fit:
+    """The weights beside the model of the recipe, under our names."""
+    model = on_meta(papers()[paper].build, recipe.model)
+    path = Path(start)
+    if not path.exists():
+        raise UserError(f"there is no {start} to start from: give the folder of a run, or a file of weights.")
+    if not path.is_dir():
+        return fit(checkpoint(path), model, paper, recipe.model)
+    folder = RunFolder.existing(path)
+    other = plan_of(folder)
+    if other.paper != paper:
+        raise UserError(
+            f"{start} is a run of {other.recipe.variant}, and its weights do not fit {recipe.variant}. Train "
+            f"{other.recipe.variant}, or start from a run of {recipe.variant}."
+        )
+    return fit(folder.read_tensors("best.safetensors")[0], model, paper, recipe.model, OURS)
+
+
+def _anew(found: Fit, head: set[str], start: str, spec: DataSpec) -> list[str]:
+    """The head's entries where it does not fit, or knows other classes. Raises `UserError` where more does not fit."""
+    absent, other = head - found.state.keys(), head & found.misshaped.keys()
+    wrong = {k: v for k, v in found.misshaped.items() if k not in head and not _is_colour(*v)}
+    rest = replace(found, misshaped=wrong, missing=tuple(key for key in found.missing if key not in absent))
+    if not rest.fits:
+        raise UserError(f"{start} does not fit this model: {rest.told()}. `seminal list` shows the models.")
+    labels = Path(start) / "labels.json"
+    strange = labels.exists() and tuple(read_json(labels)) != (spec.classes or spec.target_names)
+    return sorted(head) if absent or other or strange else []
+
+
+def _is_colour(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """A first convolution that read three colours, where the pictures are grey."""
+    return len(found) == 4 and found[1] == 3 and wanted == (found[0], 1, *found[2:])
+
+
+def _grey(value: Tensor, like: Tensor) -> Tensor:
+    """Its three colours added up: a grey picture then gives what it gave with its brightness in each colour."""
+    return value.sum(1, keepdim=True) if _is_colour(tuple(value.shape), tuple(like.shape)) else value

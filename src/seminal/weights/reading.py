@@ -1,0 +1,76 @@
+"""Tensors from a checkpoint that somebody else wrote. Nothing in the file is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from seminal.core import UserError
+
+# Under which the usual training scripts keep the weights, beside optimisers and counters; the moving average first.
+INSIDE = ("model_ema", "state_dict_ema", "state_dict", "model", "model_state_dict", "net", "weights")
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel and DDP, torch.compile, Lightning
+
+
+def checkpoint(path: Path) -> dict[str, Tensor]:
+    """The weights in a ``.safetensors`` file or one of ``torch.save``, without the wrappers' prefixes.
+
+    Raises:
+        UserError: the file is missing, damaged, holds more than tensors and plain values, or holds no weights.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"{path} {what}: give a file of weights (.safetensors, .pt, .pth).")
+    loaded = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+    found = _inside(loaded)
+    if not found:
+        raise UserError(
+            f"{path} holds no weights: a state dict maps names to tensors. Save one with "
+            "`torch.save(model.state_dict(), FILE)`."
+        )
+    return _unwrapped(found)
+
+
+def _safetensors(path: Path) -> Any:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}) and was not loaded. Fetch it again.") from None
+
+
+def _torch(path: Path) -> Any:
+    # Whatever a file that is damaged or made to harm makes the reader raise ends here; it never runs what is inside.
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        if "eights only" in str(error) or "Unsupported" in str(error):
+            raise UserError(
+                f"{path} holds more than tensors: loading it could run code, so it was not loaded. Ask its author for "
+                "a .safetensors file, or for `torch.save(model.state_dict(), FILE)`."
+            ) from None
+        raise UserError(
+            f"{path} is no file of weights, or is damaged, and was not loaded. Give a .safetensors, .pt or .pth file."
+        ) from None
+
+
+def _inside(loaded: Any) -> dict[str, Tensor]:
+    """The state dict itself, or the one inside a training script's checkpoint."""
+    if not isinstance(loaded, Mapping):
+        return {}
+    for name in INSIDE:
+        if isinstance(loaded.get(name), Mapping) and (found := _inside(loaded[name])):
+            return found
+    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in WRAPPERS:
+        if all(key.startswith(prefix) for key in state):
+            return _unwrapped({key.removeprefix(prefix): value for key, value in state.items()})
+    return state

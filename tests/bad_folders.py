@@ -70,6 +70,13 @@ def of_pictures(change: Change = lambda run: None) -> Change:
     return lambda folder: change(copy(pictures_run(), folder))
 
 
+def of_rose() -> Change:
+    """A run on pictures, and a picture of one's own beside it."""
+    return of_pictures(
+        lambda run: shutil.copy(next(coloured(run.parent / "more", 1).rglob("*.png")), run.parent / "rose.png")
+    )
+
+
 def of_numbers(change: Change = lambda run: None) -> Change:
     return lambda folder: change(copy(numbers_run(), folder))
 
@@ -180,3 +187,22 @@ def small_disk(folder: Path, *, free: int = 1 << 20) -> Iterator[None]:
 
 def full_disk(folder: Path) -> AbstractContextManager[object]:
     return small_disk(folder, free=0)
+
+
+class Harm:
+    """An object that makes a folder when a pickle of it is read."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (self.mark,)
+
+
+def weights_file(make: Callable[[], object]) -> Change:
+    """The file ``theirs.pth`` with what ``make`` gives."""
+
+    def change(folder: Path) -> None:
+        torch.save(make(), folder / "theirs.pth")
+
+    return change

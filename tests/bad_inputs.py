@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+import torchvision
 
 from bad_folders import (
     HOUSES,
     ROWS,
     Change,
+    Harm,
     both_tables,
     first_value,
     flat,
@@ -27,6 +30,7 @@ from bad_folders import (
     no_gpu,
     of_numbers,
     of_pictures,
+    of_rose,
     on_own_data,
     other_table,
     pictures,
@@ -35,6 +39,7 @@ from bad_folders import (
     split_pictures,
     table_of_points,
     unreadable,
+    weights_file,
     without_column,
 )
 from command_line import pictures_run, points
@@ -65,6 +70,7 @@ MISTAKES = [
     Mistake("a model that is none", "train resnt20 digits", ("`resnt20`", "resnet20", "seminal list")),
     Mistake("data that are not there", "train resnet20 digts", ("digts", "Nearest: digits")),
     Mistake("a home that is nobody's", "train resnet20 ~nobody-of-that-name/flowers", ("~nobody-of-that-name",)),
+    Mistake("a paper that is none", "list perceptronium", ("`perceptronium`", "seminal list")),
     Mistake("no data", "train resnet20", ("seminal train resnet20 FOLDER",)),
     Mistake("a word too many", "train resnet20 digits twice", ("`twice`", "seminal train --help")),
     Mistake("a flag that is none", "train resnet20 digits --epoch 3", ("`--epoch`", "Nearest: --epochs")),
@@ -340,6 +346,69 @@ MISTAKES = [
         of_numbers(lambda run: first_value("much")(points(run.parent / "new.csv", 40))),
     ),
     Mistake("no class to show", "predict run rose.png --top 0", ("--top 0",), of_pictures()),
+    # ------------------------------------------------------------------------------------------------- weights from elsewhere
+    Mistake("weights that are not there", "import theirs.pth --as resnet18", ("theirs.pth", "does not exist")),
+    Mistake(
+        "weights that are no weights",
+        "import theirs.pth --as resnet18",
+        ("no file of weights",),
+        lambda folder: (folder / "theirs.pth").write_text("Dear Sir, …"),
+    ),
+    Mistake(
+        "weights in a file that would run code",
+        "import theirs.pth --as resnet18",
+        ("could run code, so it was not loaded",),
+        weights_file(lambda: {"state_dict": {}, "extra": Harm("harmed")}),
+    ),
+    Mistake(
+        "weights of another model",
+        "import theirs.pth --as resnet34",
+        ("the file lacks layer1.2.conv1.weight", "It fits: resnet18."),
+        weights_file(lambda: torchvision.models.resnet18(weights=None).state_dict()),
+    ),
+    Mistake(
+        "weights with too few names",
+        "import theirs.pth --as resnet18 --classes cat,dog",
+        ("names 2 classes", "5 outputs"),
+        weights_file(lambda: torchvision.models.resnet18(weights=None, num_classes=5).state_dict()),
+    ),
+    Mistake(
+        "names that nobody uses",
+        "import theirs.pth --as resnet18 --from keras",
+        ("`keras`", "torchvision"),
+        weights_file(lambda: {"fc.bias": torch.zeros(3)}),
+    ),
+    Mistake(
+        "a checkpoint without weights",
+        "import theirs.pth --as resnet18",
+        ("holds no weights",),
+        weights_file(lambda: {"epoch": 3}),
+    ),
+    Mistake("a spread that is no number", "import theirs.pth --as resnet18 --std a,b", ("--std",)),
+    Mistake("export to nowhere known", "export run --to keras", ("`keras`", "onnx"), of_pictures()),
+    Mistake(
+        "export over a file that is there",
+        "export run --to safetensors --out notes.txt",
+        ("notes.txt exists",),
+        of_pictures(lambda run: (run.parent / "notes.txt").write_text("mine")),
+    ),
+    Mistake(
+        "export to a peer that has no such network",
+        "export run --to timm",
+        ("timm has no network like this one",),
+        of_numbers(),
+    ),
+    Mistake("to start from nothing", "train resnet20 digits --from nothing.pth", ("nothing.pth", "to start from")),
+    Mistake("to freeze what was never learned", "train resnet20 digits --freeze", ("--from RUN",)),
+    Mistake(
+        "to start from a run of another model",
+        "train resnet20 digits --from run",
+        ("a run of mlp", "resnet20"),
+        of_numbers(),
+    ),
+    Mistake("explain for a table", "explain run points.csv", ("pictures",), of_numbers()),
+    Mistake("explain for a layer that is none", "explain run rose.png --layer conv9", ("`conv9`",), of_rose()),
+    Mistake("explain for a class that is none", "explain run rose.png --class dog", ("`dog`", "red"), of_rose()),
     Mistake(
         "a rate at which numbers overflow",
         f"{POINTS} --lr 1e30 --epochs 3 --name run",

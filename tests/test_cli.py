@@ -89,11 +89,14 @@ def test_a_slip_of_the_finger_is_told_the_nearest_word(tmp_path, words, hint):
 # ------------------------------------------------------------------------------------------------------ looking at papers
 
 
-def test_list_shows_every_model(tmp_path):
+def test_list_shows_every_paper_and_with_a_word_its_models(tmp_path):
     out = done("list", folder=tmp_path)
-    first_words = [line.split()[0] for line in out.splitlines() if line.strip()]
-    for paper in papers().values():
-        assert set(paper.variants) <= set(first_words)
+    assert all(paper.title in out and next(iter(paper.variants)) in out for paper in papers().values())
+    for word, paper in {"alexnet": "alexnet", "rumelhart": "mlp", "one weird trick": "alexnet_owt"}.items():
+        found = done("list", word, folder=tmp_path)
+        first_words = [line.split()[0] for line in found.splitlines() if line.strip()]
+        assert set(papers()[paper].variants) <= set(first_words)
+    assert "60.97 M" in done("list", "alexnet", folder=tmp_path)
 
 
 def test_show_is_the_card(tmp_path):

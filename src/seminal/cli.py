@@ -103,6 +103,13 @@ def _given(asked: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(asked).items() if name != "verb"}
 
 
+KINDS = {
+    "int": ("a whole number", "10"),
+    "float": ("a number", "0.1"),
+    "_numbers": ("numbers with commas", "0.5,0.5,0.5"),
+}
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with complaints that say what to write instead. ``words`` is the command line it reads."""
 
@@ -125,8 +132,8 @@ class Parser(argparse.ArgumentParser):
         if not found:
             return f"{message}. `{self.prog} --help` lists all flags."
         flag = next((word for word in found[1].split("/") if word.startswith("--")), found[1])
-        if value := re.fullmatch(r"invalid (int|float) value: '(.*)'", found[2], re.DOTALL):
-            kind, example = {"int": ("a whole number", "10"), "float": ("a number", "0.1")}[value[1]]
+        if value := re.fullmatch(r"invalid (int|float|_numbers) value: '(.*)'", found[2], re.DOTALL):
+            kind, example = KINDS[value[1]]
             return f"{flag} takes {kind}, and `{value[2]}` is none: write for example `{flag} {example}`."
         if choice := re.match(r"invalid choice: '(.*?)'.*\(choose from (.*)\)", found[2], re.DOTALL):
             names = list(VERBS) if flag == "VERB" else choice[2].replace("'", "").split(", ")
@@ -183,7 +190,8 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
 
-    verb("list", "All models: paper, year, parameters, recipes, the paper's result.")
+    shelf = verb("list", "All papers; or, with a word, the models of a paper: parameters, recipes, the paper's result.")
+    shelf.add_argument("name", metavar="WORD", nargs="?", help="in the name of a model, in a title, or an author")
     show = verb("show", "The card of a model: citation, idea, its numbers beside the paper's, departures, recipes.")
     show.add_argument("name", metavar="MODEL")
     check = verb("verify", "Check every number of the papers on this machine, now.")

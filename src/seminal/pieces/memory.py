@@ -122,11 +122,11 @@ def parts(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Part]:
 
 
 def named_parts(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The parts a reader of the paper knows by name: a container of named parts is shown part by part, and so is a list,
-    which is never called itself."""
+    """The parts a reader of the paper knows by name: a container of named parts is shown part by part, and so is a plain
+    list, which is never called itself."""
     for name, child in model.named_children():
         numbered = any(part.isdigit() for part, _ in child.named_children())
-        if isinstance(child, nn.ModuleList | nn.ModuleDict) or (isinstance(child, nn.Sequential) and not numbered):
+        if type(child) in (nn.ModuleList, nn.ModuleDict) or (isinstance(child, nn.Sequential) and not numbered):
             yield from named_parts(child, f"{prefix}{name}.")
         elif not isinstance(child, nn.Identity):
             yield prefix + name, child

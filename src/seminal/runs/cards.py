@@ -8,27 +8,46 @@ from typing import Any
 import torch
 from torch import nn
 
-from seminal.core import Paper
+from seminal.core import Paper, UserError
 from seminal.pieces.measure import multiply_adds, on_meta, parameters, shapes
 from seminal.report.terminal import say, table
 from seminal.runs.shelf import paper_of, papers, published, recipe_names, recipes_of
 
+FAMILY = 4  # models named per paper where all papers are listed
 
-def show_list() -> int:
-    """All models, oldest paper first."""
+
+def show_list(name: str | None = None) -> int:
+    """All papers, oldest first; or the models of those whose name, title or authors hold the word ``name``."""
+    if name is None:
+        rows = []
+        for paper in papers().values():
+            names = list(paper.variants)
+            more = f" and {len(names) - FAMILY} more" if len(names) > FAMILY else ""
+            rows.append([str(paper.year), _short(paper), paper.title, ", ".join(names[:FAMILY]) + more])
+        table(["year", "authors", "paper", "models"], rows)
+        print()
+        say("next", "seminal list WORD, seminal show MODEL, seminal train MODEL DATA", wrap=False)
+        return 0
+    found = {file: paper for file, paper in papers().items() if _matches(name, file, paper)}
+    if not found:
+        raise UserError(f"no paper or model has `{name}` in its name. `seminal list` shows all papers.")
     rows = []
-    for name, paper in papers().items():
+    for file, paper in found.items():
         for variant, config in paper.variants.items():
             size = parameters(on_meta(paper.build, config))
             result = next((r for r in paper.results if r.variant == variant), None)
             printed = f"{result.metric} {result.value:g} on {result.data}" if result else ""
-            rows.append(
-                [variant, str(paper.year), _short(paper), _millions(size), ", ".join(recipe_names(name)), printed]
-            )
+            recipes = ", ".join(recipe_names(file))
+            rows.append([variant, str(paper.year), _short(paper), _millions(size), recipes, printed])
     table(["model", "year", "paper", "parameters", "recipes", "the paper's result"], rows)
     print()
     say("next", "seminal show MODEL, seminal train MODEL DATA", wrap=False)
     return 0
+
+
+def _matches(word: str, file: str, paper: Paper) -> bool:
+    said = [file, paper.title, paper.authors, *paper.variants]
+    return any(word.lower() in text.lower() for text in said)
 
 
 def _short(paper: Paper) -> str:

@@ -49,7 +49,7 @@ def _torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        if "eights only" in str(error) or "Unsupported" in str(error):
+        if _is_pickled(path) and ("eights only" in str(error) or "Unsupported" in str(error)):
             raise UserError(
                 f"{path} holds more than tensors: loading it could run code, so it was not loaded. Ask its author for "
                 "a .safetensors file, or for `torch.save(model.state_dict(), FILE)`."
@@ -57,6 +57,12 @@ def _torch(path: Path) -> Any:
         raise UserError(
             f"{path} is no file of weights, or is damaged, and was not loaded. Give a .safetensors, .pt or .pth file."
         ) from None
+
+
+def _is_pickled(path: Path) -> bool:
+    """Whether the file begins as one of `torch.save`: a zip archive, or the older bare stream."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02")
 
 
 def _inside(loaded: Any) -> dict[str, Tensor]:

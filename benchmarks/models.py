@@ -307,7 +307,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help=f"every model with a peer, not only {MOST} of each paper")
     parser.add_argument("--device", help="cpu, cuda (default: the best there is)")
     parser.add_argument("--batch", type=int, help="pictures in a batch (default: 1 to 8 by the model's work; GPU: 64)")
-    parser.add_argument("--size", type=int, help="side of the pictures (default: the paper's)")
+    parser.add_argument("--size", type=int, help="side of the pictures (default: the paper's; not for VGG)")
     parser.add_argument("--seconds", type=float, default=16.0, help="per model, in four comparisons (default: 16)")
     parser.add_argument("--pairs", type=int, default=15, help="of measurements in a comparison, at most (default: 15)")
 
@@ -323,7 +323,7 @@ def run() -> None:
             peer=peer,
             device=device,
             batch=asked.batch or (2 if asked.quick else fitting_batch(peer, device)),
-            size=96 if asked.quick else asked.size,
+            size=asked.size,
             seconds=(1.0 if asked.quick else asked.seconds) / len(COMPARED),
             pairs=2 if asked.quick else asked.pairs,
         )

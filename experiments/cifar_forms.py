@@ -1,10 +1,10 @@
-"""All forms of the papers' networks for small pictures, each trained for the same time: parameters, multiply-adds,
-accuracy, images per second.
+"""All forms of the papers' networks for small pictures, each trained on the same pictures for the same epochs: parameters,
+multiply-adds, accuracy, images per second.
 
-    python experiments/cifar_forms.py --data CIFAR_FOLDER --minutes 10
+    python experiments/cifar_forms.py --data CIFAR_FOLDER --images 100000
 
-Every network gets the modern recipe, stretched or shortened so that its steps take ``--minutes``; validation comes on top.
-Networks that see less than ``--least-epochs`` of the data in that time are left out of the table, and named below it.
+Every network gets the modern recipe, stretched or shortened to ``--images`` pictures seen. One whose training would take
+more than ``--most-minutes`` at the rate of its first steps is left out, and named below the table.
 """
 
 from __future__ import annotations
@@ -41,37 +41,38 @@ FORMS = (
 TRIAL = 12  # steps that are timed before training; the first two are not counted
 
 
-def trained(variant: str, data: str, seconds: float, seed: int, device: str | None) -> dict[str, Any]:
-    """One network, from the first weights of ``seed``, trained for about ``seconds``."""
+def trained(variant: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """One network from its first weights, trained on so many pictures; ``top1`` is None where that would take too long."""
     with silent():
-        plan, source = Maker(variant, DataAsk(data), RecipeAsk(seed=seed), RunAsk(device=device)).plan()
-    where = device_for(device)
-    plan = replace(plan, recipe=replace(plan.recipe, precision=_precision(plan, source, where)))
+        ask = RecipeAsk(seed=asked.seed)
+        plan, source = Maker(variant, DataAsk(asked.data), ask, RunAsk(device=asked.device)).plan()
+    where = device_for(asked.device)
+    recipe = replace(plan.recipe, precision=_precision(plan, source, where))
+    rows, steps = source.spec.counts["train"], max(1, asked.images // recipe.batch)
+    recipe = replace(recipe, steps=steps, epochs=-(-steps * recipe.batch // rows) + 1)
+    plan = replace(plan, recipe=recipe)
     rate = _rate(plan, source, where)
-    rows = source.spec.counts["train"]
-    steps = max(1, int(rate * seconds / plan.recipe.batch))
-    recipe = replace(plan.recipe, steps=steps, epochs=-(-steps * plan.recipe.batch // rows) + 1)
-    model = model_of(plan, where)
-    started = time.perf_counter()
-    for _ in train(model, source, recipe):
-        pass
-    took = time.perf_counter() - started
-    metrics = recipe.task.summary(scored(model, source, recipe, Order("val", 250, scaling=recipe.scaling)))
     build = papers()[plan.paper].build
-    return {
+    found: dict[str, Any] = {
         "model": variant,
         "paper": papers()[plan.paper].title,
         "parameters": count(build, recipe.model),
         "multiply_adds": work(build, recipe.model),
-        "top1": metrics["top1"],
-        "loss": metrics["loss"],
-        "images_per_s": steps * recipe.batch / took,
-        "epochs_seen": steps * recipe.batch / rows,
-        "steps": steps,
-        "seconds": took,
-        "recipe": {"batch": recipe.batch, "lr": recipe.lr},
+        "images_per_s": rate,
+        "epochs": steps * recipe.batch / rows,
+        "recipe": {"batch": recipe.batch, "lr": recipe.lr, "steps": steps},
         "precision": repr(recipe.precision),
+        "top1": None,
     }
+    if steps * recipe.batch / rate > 60 * asked.most_minutes:
+        return found
+    model = model_of(plan, where)
+    started = time.perf_counter()
+    for _ in train(model, source, recipe):
+        pass
+    seconds = time.perf_counter() - started
+    metrics = recipe.task.summary(scored(model, source, recipe, Order("val", 250, scaling=recipe.scaling)))
+    return found | {"seconds": seconds, "top1": metrics["top1"], "loss": metrics["loss"]}
 
 
 def _precision(plan: Plan, source: Any, where: torch.device) -> Precision:
@@ -88,26 +89,29 @@ def _rate(plan: Plan, source: Any, where: torch.device) -> float:
     return plan.recipe.batch * (len(clock) - 3) / (clock[-1] - clock[2])
 
 
-def show(results: list[dict[str, Any]], least: float) -> None:
+def show(results: list[dict[str, Any]]) -> None:
     """The table, best first, and what was too slow for it."""
-    enough = [r for r in results if r["epochs_seen"] >= least]
     rows = [
         [
-            r["model"], f"{r['parameters'] / 1e6:.2f} M", f"{r['multiply_adds'] / 1e6:.0f} M", f"{r['top1']:.1%}",
-            f"{r['images_per_s']:.0f}", f"{r['epochs_seen']:.1f}",
+            r["model"],
+            f"{r['parameters'] / 1e6:.2f} M",
+            f"{r['multiply_adds'] / 1e6:.0f} M",
+            f"{r['top1']:.1%}",
+            f"{r['images_per_s']:.0f}",
+            f"{r['epochs']:.1f}",
         ]
-        for r in sorted(enough, key=lambda r: -r["top1"])
-    ]  # fmt: skip
+        for r in sorted((r for r in results if r["top1"] is not None), key=lambda r: -r["top1"])
+    ]
     table(["model", "parameters", "multiply-adds", "top-1", "images/s", "epochs"], rows)
-    slow = [f"{r['model']} ({r['epochs_seen']:.2f} epochs)" for r in results if r["epochs_seen"] < least]
+    slow = [f"{r['model']} ({r['images_per_s']:.1f} images/s)" for r in results if r["top1"] is None]
     if slow:
         print(f"too slow here for this budget: {', '.join(slow)}")
 
 
 def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="folder of 32 × 32 pictures with train/ and test/ (or val/)")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training for each network (default: 10)")
-    parser.add_argument("--least-epochs", type=float, default=0.5)
+    parser.add_argument("--images", type=int, default=100_000, help="pictures each network sees (default: 100000)")
+    parser.add_argument("--most-minutes", type=float, default=30.0, help="leave out what takes longer (default: 30)")
     parser.add_argument("--only", nargs="*", default=FORMS, help="these networks instead of all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", help="cpu, cuda (default: the best there is)")
@@ -115,27 +119,22 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 
 def run() -> None:
     """Train all, one after the other; the JSON is written after each, so that a stop loses one network at most."""
-    asked = arguments("All CIFAR forms, each trained for the same time.", _flags)
+    asked = arguments("All CIFAR forms, each trained on the same pictures.", _flags)
     if asked.data is None:
         asked.data = "digits"
     if asked.quick:
-        asked.minutes, asked.only = 0.05, ("resnet20", "densenet40-k12")
+        asked.images, asked.only = 2_000, ("resnet20", "densenet40-k12")
     out = asked.out or Path(__file__).parent / "results" / "cifar_forms.json"
     before, results = machine(), []
     for variant in asked.only:
-        results.append(trained(variant, asked.data, 60 * asked.minutes, asked.seed, asked.device))
-        print(f"{variant}: {results[-1]['top1']:.2%} after {results[-1]['epochs_seen']:.2f} epochs", flush=True)
-        command = f"python experiments/cifar_forms.py --data CIFAR_FOLDER --minutes {asked.minutes:g}"
+        results.append(trained(variant, asked))
+        top1 = results[-1]["top1"]
+        print(f"{variant}: {'too slow' if top1 is None else f'{top1:.2%}'}", flush=True)
+        command = f"python experiments/cifar_forms.py --data CIFAR_FOLDER --images {asked.images}"
         out.parent.mkdir(parents=True, exist_ok=True)
-        found = {
-            "command": command,
-            "machine": before,
-            "minutes": asked.minutes,
-            "seed": asked.seed,
-            "results": results,
-        }
+        found = {"command": command, "machine": before, "images": asked.images, "seed": asked.seed, "results": results}
         out.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
-    show(results, asked.least_epochs)
+    show(results)
     print(f"written  {out}")
 
 

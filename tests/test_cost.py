@@ -48,7 +48,7 @@ def test_perceptron_by_hand():
     assert step.inputs == FLOAT * 11 * 5
     # The sigmoid's derivative is found from its output, so its input is not kept; the output layer needs that too.
     assert step.activations == FLOAT * 11 * (7 + 3)
-    assert step.total == FLOAT * (2 * parameters + 11 * (5 + 7 + 3))
+    assert step.total == FLOAT * (2 * parameters + 11 * (5 + 7 + 3)) + step.passing
     assert answer.activations == FLOAT * 11 * (7 + 7), "input and output of the sigmoid"
     assert answer.total == FLOAT * (parameters + 11 * (5 + 14))
 
@@ -164,13 +164,23 @@ def test_the_imagined_network_is_the_real_one_to_the_byte():
     assert ours.activations == pytest.approx(real.activations, rel=2e-3)  # torch imagines statistics in bf16 too
 
 
-@pytest.mark.parametrize("name", ["sgd", "sgd-momentum", "adam"])
-def test_peak_of_a_real_training_step(name):
+@pytest.mark.parametrize(
+    ("paper", "variant", "name"),
+    [
+        ("resnet", "resnet20", "sgd"),
+        ("resnet", "resnet20", "sgd-momentum"),
+        ("resnet", "resnet20", "adam"),
+        ("densenet_memory", "densenet40-k12-shared", "sgd"),
+        ("alexnet", "alexnet", "sgd-momentum"),
+    ],
+)
+def test_peak_of_a_real_training_step(paper, variant, name):
     """The most bytes alive in a step, whatever they are, against the sum of the rows."""
-    config, batch = resnet.VARIANTS["resnet20"], 24
-    with memory.imagined(resnet.build, config, batch) as (model, inputs):
+    card, batch = SHELF[paper], 16 if paper == "resnet" else 2
+    build, config = card.build, card.variants[variant]
+    with memory.imagined(build, config, batch) as (model, inputs):
         expected = memory.training(model, inputs, OPTIMISERS[name], FP32)
-    model, (x,) = resnet.build(config).train(), config.example(batch)
+    model, (x,) = build(config).train(), config.example(batch)
     (optimiser,) = optimisers({"model": list(model.parameters())}, OPTIMISERS[name]).values()
     for group in optimiser.param_groups:
         group["lr"] = 1e-3
@@ -188,7 +198,7 @@ def test_peak_of_a_real_training_step(name):
         step()
     assert sum(value.nbytes for value in kept) == expected.state
     measured = tracker.peak + expected.weights + expected.inputs + expected.state
-    assert measured == pytest.approx(expected.total, rel=0.04)
+    assert measured == pytest.approx(expected.total, rel=0.05)
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
@@ -226,7 +236,8 @@ def test_every_paper_has_a_cost_and_its_parts_add_up(file, capsys):
 @pytest.mark.parametrize("name", [name for paper in SHELF.values() for name in paper.variants])
 def test_every_model_has_a_cost(name, capsys):
     found = asked(capsys, name)
-    assert found["training"]["fp32"]["total"] > found["inference"]["fp32"]["total"]
+    for words in ("fp32", "bf16"):
+        assert found["training"][words]["total"] > found["inference"][words]["total"]
 
 
 def test_activations_grow_with_the_batch_and_nothing_else_does(capsys):
@@ -266,7 +277,7 @@ def test_tables_fit_a_terminal_of_80_columns(capsys):
         cost(name, batch=32)
         text = capsys.readouterr().out
         assert "32 rows" in text or "32 pictures" in text
-        tables = [line for line in text.splitlines() if not line.startswith(("kept ", "bf16 ", "besides "))]
+        tables = [line for line in text.splitlines() if not line.startswith(("kept ", "bf16 ", "without "))]
         assert max(len(line) for line in tables) <= 80
         assert sum(line.startswith("in all") for line in tables) == 2
 

@@ -68,6 +68,10 @@ def _do(asked: argparse.Namespace) -> int | None:
 
         looks: dict[str, Callable[..., int]] = {"list": cards.show_list, "show": cards.show}
         return looks[asked.verb](**_given(asked))
+    if asked.verb == "cost":
+        from seminal.runs import cost
+
+        return cost.cost(**_given(asked))
     if asked.verb == "verify":
         from seminal.runs import verifying
 
@@ -171,6 +175,7 @@ VERBS = (
     "explain",
     "import",
     "export",
+    "cost",
     "verify",
 )
 
@@ -198,6 +203,16 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     check.add_argument("name", metavar="MODEL", nargs="?", help="a model or a paper; all without it")
     check.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
     check.add_argument("--page", metavar="FILE.md", help="write a page: every number, and every departure")
+
+    cost = verb("cost", "What a model takes before you start: parameters, multiply-adds, memory for a batch.")
+    cost.add_argument("name", metavar="MODEL")
+    cost.add_argument("--size", "--input", type=int, help="side of the pictures in pixels (default: the paper's)")
+    cost.add_argument("--channels", type=int, help="of the pictures; of a table, the columns")
+    cost.add_argument("--classes", type=int)
+    cost.add_argument("-b", "--batch", "--batch-size", dest="batch", type=int, help="default: the recipe's")
+    optimisers = "sgd, sgd-momentum, adagrad, rmsprop, adam, adamw (default: the recipe's)"
+    cost.add_argument("--opt", "--optimizer", dest="optimiser", metavar="NAME", help=optimisers)
+    cost.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
 
     _train(verb("train", "Train a model on your data: a folder of pictures, an archive, a table, or a bundled set."))
 

@@ -8,6 +8,7 @@ fraction of a second and no memory, for any batch. The same functions count a re
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
@@ -47,11 +47,13 @@ class Training:
     state: int  # of the optimiser
     inputs: int
     activations: int  # what the forward pass makes and the backward pass needs, the output among it
+    passing: int  # what is alive beyond all these at the busiest moment, between an operation and the next
 
     @property
     def total(self) -> int:
-        """All of it at once. A little is never there at the same time: activations are freed while gradients appear."""
-        return self.weights + self.copies + self.gradients + self.state + self.inputs + self.activations
+        """All of it at once. A little may never be there at the same time: activations are freed as gradients appear."""
+        kept = self.weights + self.copies + self.gradients + self.state + self.inputs + self.activations
+        return kept + self.passing
 
 
 @dataclass(frozen=True)
@@ -83,25 +85,33 @@ def imagined(
 
 
 def training(model: nn.Module, inputs: tuple[Tensor, ...], optim: Optim, dtype: torch.dtype) -> Training:
-    """Bytes of a training step, from one forward pass in training mode; ``dtype`` is float32, or bfloat16 for autocast."""
-    tracker, output = _passed(model.train(), inputs, dtype)
+    """Bytes of a training step, from a forward and a backward pass in training mode, after which the model has no gradients;
+    ``dtype`` is float32, or bfloat16 for autocast."""
+    model.train().zero_grad(set_to_none=True)
+    tracker, output = _passed(model, inputs, dtype)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    found = Training(
+    gradients, copies = sum(p.nbytes for p in parameters), tracker.alive(COPIES)
+    activations = tracker.alive() - copies
+    with tracker:
+        loss = output.float().logsumexp(-1).sum()  # of the size of a cross-entropy
+        del output
+        loss.backward()
+    model.zero_grad(set_to_none=True)
+    return Training(
         weights=_weights(model),
-        copies=tracker.alive(COPIES),
-        gradients=sum(p.nbytes for p in parameters),
+        copies=copies,
+        gradients=gradients,
         state=state(parameters, optim),
         inputs=sum(x.nbytes for x in inputs),
-        activations=tracker.alive() - tracker.alive(COPIES),
+        activations=activations,
+        passing=max(0, tracker.peak - gradients - copies - activations),
     )
-    del output  # until here it held the graph, and the graph held what is counted
-    return found
 
 
 def inference(model: nn.Module, inputs: tuple[Tensor, ...], dtype: torch.dtype) -> Inference:
     """Bytes of a forward pass in evaluation mode without gradients."""
     with torch.no_grad():
-        tracker, _ = _passed(model.eval(), inputs, dtype, peak=True)
+        tracker, _ = _passed(model.eval(), inputs, dtype)
     return Inference(_weights(model), sum(x.nbytes for x in inputs), tracker.peak)
 
 
@@ -148,37 +158,47 @@ def state(parameters: list[nn.Parameter], optim: Optim) -> int:
 
 
 class Tracker(TorchDispatchMode):
-    """Notes every storage that operations make while it is entered, by weak reference, with the part that made it.
+    """Notes every storage that operations make while it is entered, with the part that made it, until it is freed.
 
-    ``known``: tensors whose storages are not to be counted; ``weights``: those whose casts are copies of weights;
-    ``peak``: also keep, after every operation, the most bytes that were alive at once."""
+    ``known``: tensors whose storages are not to be counted; ``weights``: those whose casts are copies of weights.
+    ``peak``: also keep the most bytes that were alive at once, in the attribute of this name."""
 
     def __init__(self, known: list[Tensor], weights: list[Tensor], *, peak: bool = False) -> None:
         super().__init__()
         self.owner = ELSEWHERE
         self.peak = 0
         self._peak = peak
+        self._held = 0
         self._known = {_storage(t) for t in known}
         self._weights = {_storage(t) for t in weights}
-        self._found: dict[int, tuple[StorageWeakRef, int, int]] = {}  # while a reference is kept, its number is unique
+        self._found: dict[int, tuple[weakref.ref[Any], int, int]] = {}  # by number: a reference, bytes, owner
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         copied = func is torch.ops.aten._to_copy.default and _storage(args[0]) in self._weights
         for tensor in tree_iter(output):
-            if not isinstance(tensor, Tensor) or (number := _storage(tensor)) in self._known or number in self._found:
-                continue
-            storage = tensor.untyped_storage()
-            self._found[number] = (StorageWeakRef(storage), storage.nbytes(), COPIES if copied else self.owner)
+            if isinstance(tensor, Tensor):
+                self._note(tensor, COPIES if copied else self.owner)
         if self._peak:
-            self._found = {n: entry for n, entry in self._found.items() if not entry[0].expired()}
-            self.peak = max(self.peak, sum(size for _, size, _ in self._found.values()))
+            self.peak = max(self.peak, self._held)
         return output
+
+    def _note(self, tensor: Tensor, owner: int) -> None:
+        number, storage = _storage(tensor), tensor.untyped_storage()
+        if number in self._known or number in self._found:
+            return
+        size = storage.nbytes()
+
+        def freed(_: Any) -> None:
+            del self._found[number]
+            self._held -= size
+
+        self._found[number] = (weakref.ref(storage, freed), size, owner)
+        self._held += size
 
     def alive(self, owner: int | None = None) -> int:
         """Bytes made and not yet freed; of one owner, if one is given."""
-        entries = self._found.values()
-        return sum(size for ref, size, made in entries if owner in (None, made) and not ref.expired())
+        return sum(size for _, size, made in list(self._found.values()) if owner in (None, made))
 
 
 class _Record:
@@ -224,19 +244,17 @@ class _Record:
         return [*found, last] if last.parameters or last.multiply_adds or last.kept else found
 
 
-def _passed(
-    model: nn.Module, inputs: tuple[Tensor, ...], dtype: torch.dtype, *, peak: bool = False
-) -> tuple[Tracker, Tensor]:
+def _passed(model: nn.Module, inputs: tuple[Tensor, ...], dtype: torch.dtype) -> tuple[Tracker, Tensor]:
     """One forward pass under a tracker, and its output."""
-    tracker = _tracker(model, inputs, peak=peak)
+    tracker = _tracker(model, inputs)
     with tracker, torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         output = model(*inputs)
     return tracker, output
 
 
-def _tracker(model: nn.Module, inputs: tuple[Tensor, ...], *, peak: bool = False) -> Tracker:
+def _tracker(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tracker:
     known = [*model.parameters(), *model.buffers(), *inputs]
-    return Tracker(known, list(model.parameters()), peak=peak)
+    return Tracker(known, list(model.parameters()), peak=True)
 
 
 def _weights(model: nn.Module) -> int:

@@ -166,7 +166,7 @@ def _show(found: Cost) -> None:
         print()
     say("kept", "what a part makes in fp32 and the backward pass needs, for the whole batch")
     say("bf16", "weights, gradients and optimiser state stay in fp32; counted by the rules of torch's autocast on CPUs")
-    say("besides", "what kernels borrow while they run, and what torch's allocator holds in reserve")
+    say("without", "what kernels borrow while they run, and what torch's allocator holds in reserve")
 
 
 def _memory(found: Cost) -> dict[str, list[tuple[str, list[int]]]]:
@@ -180,12 +180,13 @@ def _memory(found: Cost) -> dict[str, list[tuple[str, list[int]]]]:
             (f"state of {found.optimiser}", [t.state for t in learning]),
             ("input", [t.inputs for t in learning]),
             ("activations kept for backward", [t.activations for t in learning]),
+            ("besides, at the busiest moment", [t.passing for t in learning]),
             ("in all", [t.total for t in learning]),
         ],
         "inference": [
             ("weights and statistics", [i.weights for i in answering]),
             ("input", [i.inputs for i in answering]),
-            ("activations alive at one time", [i.activations for i in answering]),
+            ("alive at the busiest moment", [i.activations for i in answering]),
             ("in all", [i.total for i in answering]),
         ],
     }

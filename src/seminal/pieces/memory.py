@@ -62,9 +62,7 @@ class Inference:
 
     weights: int
     inputs: int
-    activations: (
-        int  # the most that are alive at one moment: an operation's inputs and output, and what waits for later
-    )
+    activations: int  # the most alive at one moment: what an operation reads and gives, and what waits for later
 
     @property
     def total(self) -> int:

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from seminal.core import Precision
-from seminal.train.precision import CANDIDATES, WORTH, _has_bf16, arithmetic, laid_out
+from seminal.train.precision import CANDIDATES, WORTH, arithmetic, has_bf16, laid_out
 
 AGREE = 1e-3  # largest difference of an output from the plain network's, as a share of the largest output
 
@@ -101,7 +101,7 @@ def _cast(network: nn.Module, precision: Precision) -> nn.Module:
 def _fastest(network: nn.Module, plain: nn.Module, example: Tensor, *, seconds: float = 2.0) -> nn.Module:
     """The fastest candidate that agrees, by turns and by the best of each: a busy moment cannot decide."""
     candidates = [c for c in CANDIDATES if example.dim() == 4 or not c.channels_last]
-    if not _has_bf16(example.device):
+    if not has_bf16(example.device):
         candidates = [c for c in candidates if c.dtype == "fp32"]
     copies = [_Inference(network, candidate) for candidate in candidates]
     copies = [one for one in copies if one.precision == Precision() or difference(one, plain, example) <= AGREE]

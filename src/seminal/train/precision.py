@@ -59,7 +59,7 @@ def measured(model: nn.Module, recipe: Recipe, batch: Batch, *, seconds: float =
     cannot decide. Large batches are cut until a pass fits the time."""
     pictures = any(v.dim() == 4 for v in batch.values())
     candidates = [c for c in CANDIDATES if pictures or not c.channels_last]
-    if not _has_bf16(next(model.parameters()).device):
+    if not has_bf16(next(model.parameters()).device):
         candidates = [c for c in candidates if c.dtype == "fp32"]
     copies = [(c, laid_out(copy.deepcopy(model), c)) for c in candidates]
     rows = len(batch["index"])
@@ -94,7 +94,7 @@ def described(precision: Precision) -> str:
     return " ".join(word for word in words if word)
 
 
-def _has_bf16(device: torch.device) -> bool:
+def has_bf16(device: torch.device) -> bool:
     """Whether a bf16 matrix product is faster than one in fp32. Without instructions for it a processor imitates bf16, up
     to fifty times slower: a trial of a whole model would then take minutes."""
     if device.type == "cuda":

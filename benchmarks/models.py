@@ -49,17 +49,17 @@ Step = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Peer:
-    """The same network in another library."""
+    """The same network in another package."""
 
     variant: str  # our name
-    library: str
+    package: str
     builder: str  # their name
 
     def build(self) -> nn.Module:
         """With random weights."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if self.library == "timm":
+            if self.package == "timm":
                 import timm
 
                 model: nn.Module = timm.create_model(self.builder)
@@ -220,7 +220,7 @@ def checked(setting: Setting) -> tuple[int, int]:
         counts.append((parameters(model), multiply_adds(model.eval(), setting.pictures[:1])))
     if counts[0] != counts[1]:
         peer = setting.peer
-        raise AssertionError(f"{peer.variant} {counts[0]} is not {peer.library}'s {peer.builder} {counts[1]}")
+        raise AssertionError(f"{peer.variant} {counts[0]} is not {peer.package}'s {peer.builder} {counts[1]}")
     return counts[0]
 
 
@@ -240,7 +240,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     found["train_default"] = compared(our_step, their_step, setting)
     return {
         "model": peer.variant,
-        "peer": f"{peer.library} {peer.builder}",
+        "peer": f"{peer.package} {peer.builder}",
         "batch": f"{setting.batch} × {'×'.join(map(str, pictures.shape[1:]))}",
         "parameters": learned,
         "multiply_adds": work,

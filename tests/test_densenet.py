@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from peers import relative, scrambled
 from seminal.core import DataSpec, Optim, UserError
 from seminal.papers import densenet, densenet_memory
 from seminal.papers.densenet import Config, DenseNet, at_once
@@ -45,23 +46,6 @@ LARGE = Config((2, 1, 2, 1), 4, size=(40, 36), outputs=3)
 SMALL = {"plain": PLAIN, "BC": BC, "large stem": LARGE}
 
 
-def scrambled(model):
-    """Every number of the normalisations random, the running statistics too, so that none can hide behind a 0 or a 1."""
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for numbers in (module.weight.data, module.bias.data, module.running_mean):
-                numbers.uniform_(-0.5, 0.5, generator=generator)
-            module.weight.data.add_(0.8)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return model
-
-
-def far(a, b):
-    """Largest difference, relative to the largest number."""
-    return ((a - b).abs().max() / b.abs().max().clamp(min=1e-30)).item()
-
-
 def twins(config, device="cpu", dtype=torch.float64):
     """The plain network and the one with shared memory, with the same numbers in them."""
     torch.manual_seed(0)
@@ -83,11 +67,11 @@ def step(model, x):
 
 def agree(plain, twin, x, within):
     (y, gradients, statistics), (other, others, moved) = step(plain, x), step(twin, x)
-    assert far(other, y) <= within
+    assert relative(other, y) <= within
     assert others.keys() == gradients.keys()
-    assert max(far(others[name], value) for name, value in gradients.items()) <= within
+    assert max(relative(others[name], value) for name, value in gradients.items()) <= within
     for name, value in statistics.items():
-        assert far(moved[name].double(), value.double()) <= within, name
+        assert relative(moved[name].double(), value.double()) <= within, name
 
 
 # ------------------------------------------------------------------------------------------ programs of their own
@@ -204,7 +188,7 @@ def test_same_outputs_as_torchvision_on_the_same_weights_both_ways(variant):
     assert all(back[name] is value or torch.equal(back[name], value) for name, value in state.items())
     x = torch.randn(2, 3, 32, 40)
     with torch.no_grad():
-        assert far(ours(x), theirs(x)) <= 1e-5
+        assert relative(ours(x), theirs(x)) <= 1e-5
 
 
 @pytest.mark.parametrize("variant", weights.TIMM)
@@ -228,11 +212,11 @@ def test_same_gradients_and_statistics_as_torchvision_in_training(build):
     x = torch.randn(4, 3, 40, 36, dtype=torch.float64)
     y, gradients, statistics = step(theirs, x)
     mine, found, moved = step(ours, x)
-    assert far(mine, y) < 1e-8
-    assert far(found.pop("input"), gradients.pop("input")) < 1e-8
+    assert relative(mine, y) < 1e-8
+    assert relative(found.pop("input"), gradients.pop("input")) < 1e-8
     expected = to_ours("torchvision", {**gradients, **statistics}, "densenet", LARGE)
     assert expected.keys() == {*found, *moved}
-    assert max(far({**found, **moved}[name].double(), value.double()) for name, value in expected.items()) < 1e-8
+    assert max(relative({**found, **moved}[name].double(), value.double()) for name, value in expected.items()) < 1e-8
 
 
 def test_the_networks_with_shared_memory_use_the_same_checkpoints():
@@ -345,13 +329,13 @@ def test_statistics_move_once_per_step_though_a_naive_checkpoint_moves_them_twic
     doubled.load_state_dict(plain.state_dict())
     x = torch.randn(4, 3, 16, 16, dtype=torch.float64)
     (_, gradients, once), (_, same, moved), (_, equal, twice) = (step(model, x) for model in (plain, twin, doubled))
-    assert max(far(equal[n], g) for n, g in gradients.items()) < 1e-9, "its gradients are right …"
+    assert max(relative(equal[n], g) for n, g in gradients.items()) < 1e-9, "its gradients are right …"
     first = "blocks.0.0.grow.norm"
     assert twice[f"{first}.num_batches_tracked"] == 2, "… but it has seen one batch and counts two"
-    assert far(twice[f"{first}.running_var"], once[f"{first}.running_var"]) > 0.01
+    assert relative(twice[f"{first}.running_var"], once[f"{first}.running_var"]) > 0.01
     assert moved[f"{first}.num_batches_tracked"] == once[f"{first}.num_batches_tracked"] == 1
-    assert far(moved[f"{first}.running_var"], once[f"{first}.running_var"]) < 1e-12
-    assert max(far(same[n], g) for n, g in gradients.items()) < 1e-9
+    assert relative(moved[f"{first}.running_var"], once[f"{first}.running_var"]) < 1e-12
+    assert max(relative(same[n], g) for n, g in gradients.items()) < 1e-9
 
 
 @pytest.mark.parametrize("change", ["momentum None", "no running statistics", "no gain", "frozen statistics", "other"])
@@ -389,7 +373,7 @@ def test_frozen_weights_get_no_gradient_and_the_others_the_same(frozen):
     mine = dict(twin.named_parameters())
     for name, p in plain.named_parameters():
         assert (p.grad is None) == (mine[name].grad is None), name
-        assert p.grad is None or far(mine[name].grad, p.grad) < 1e-9
+        assert p.grad is None or relative(mine[name].grad, p.grad) < 1e-9
 
 
 def test_another_convolution_is_computed_again_with_the_same_numbers():
@@ -423,7 +407,7 @@ def test_under_autocast_too(device):
     with torch.autocast(device, torch.bfloat16):
         y, gradients, _ = step(plain, x)
         other, others, _ = step(twin, x)
-    assert far(other, y) < 0.01
+    assert relative(other, y) < 0.01
     for name, value in gradients.items():
         assert others[name].dtype == value.dtype
         # bf16 has 8 bits. A number that is rounded otherwise moves all that follow, so that single gradients differ.
@@ -534,7 +518,7 @@ def alike(found, within):
     mine = {name.removeprefix("compiled/"): value for name, value in found.items() if name.startswith("compiled/")}
     assert len(mine) > 20
     for name, value in mine.items():
-        assert far(value.double(), found[f"plain/{name}"].double()) < within, name
+        assert relative(value.double(), found[f"plain/{name}"].double()) < within, name
 
 
 COMPILER = [
@@ -567,7 +551,7 @@ def test_two_processes_find_what_the_plain_network_finds(together, kind, name):
         mine = {key.removeprefix(stem): value for key, value in found.items() if key.startswith(stem)}
         assert mine
         for key, value in mine.items():
-            assert far(value.double(), found[f"{kind}/at once/{name}/{key}"].double()) < 1e-4, key
+            assert relative(value.double(), found[f"{kind}/at once/{name}/{key}"].double()) < 1e-4, key
         # The counter is moved by the first kind of processes, then by the second.
         assert {int(v) for k, v in mine.items() if k.endswith("num_batches_tracked")} == {1 + (kind == "global")}
 
@@ -578,7 +562,7 @@ def test_two_processes_take_the_step_of_one(together, name):
     plain, _ = twins(SMALL[name], dtype=torch.float32)
     plain(_rows()).square().sum().backward()
     for key, p in plain.named_parameters():
-        assert far(2 * together[0][f"global/shared/{name}/{key}"], p.grad) < 1e-3, key
+        assert relative(2 * together[0][f"global/shared/{name}/{key}"], p.grad) < 1e-3, key
 
 
 def test_a_copy_of_a_network_is_one_of_its_own():

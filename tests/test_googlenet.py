@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from peers import scrambled
 from seminal.core import DataSpec, UserError
 from seminal.papers import googlenet
 from seminal.pieces.measure import on_meta, parameters
@@ -33,24 +34,19 @@ def undropped(model):
     return model
 
 
-def scrambled(model):
-    """Every number random, the running statistics too, so that no layer can hide behind a 0 or a 1."""
+def drawn(model):
+    """Every number random: torchvision's own start of the convolutions shrinks the signal below float32's steps."""
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):  # torchvision's own start shrinks the signal below float32's steps
+        if isinstance(module, nn.Conv2d):
             module.weight.data.normal_(0, (2 / module.weight[0].numel()) ** 0.5, generator=generator)
-        if isinstance(module, nn.BatchNorm2d):
-            for numbers in (module.weight.data, module.bias.data, module.running_mean):
-                numbers.uniform_(-0.5, 0.5, generator=generator)
-            module.weight.data.add_(0.8)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return model
+    return scrambled(model)
 
 
 def theirs_and_ours():
     """torchvision's network, and ours with its weights by the key map."""
     peer = torchvision.models.GoogLeNet(aux_logits=True, transform_input=False, init_weights=False)
-    peer = undropped(scrambled(peer))
+    peer = undropped(drawn(peer))
     ours = undropped(on_meta(googlenet.build, PEER))
     back = {theirs: mine for mine, theirs in names(PEER).items()}
     ours.load_state_dict(renamed(peer.state_dict(), back), assign=True)

@@ -10,6 +10,7 @@ from timm.models.resnetv2 import ResNetV2
 from torch import nn
 from torch.nn import functional as F
 
+from peers import relative, scrambled
 from seminal.core import DataSpec, UserError
 from seminal.papers import preact_resnet, resnet
 from seminal.papers.preact_resnet import ORDERS, Config, Gated, unit
@@ -22,25 +23,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = Config((2, 2, 2), 2, large_stem=False, size=(32, 32), outputs=10)
 
 
-def scrambled(model):
-    """Every number random, the running statistics too, so that no layer can hide behind a 0 or a 1."""
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for numbers in (module.weight.data, module.bias.data, module.running_mean):
-                numbers.uniform_(-0.5, 0.5, generator=generator)
-            module.weight.data.add_(0.8)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return model
-
-
 def peer(layers):
     """timm's network with few layers."""
     return ResNetV2(layers=layers, conv_layer=create_conv2d, norm_layer=BatchNormAct2d)
-
-
-def relative(a, b):
-    return ((a - b).abs().max() / b.abs().max()).item()
 
 
 @pytest.mark.parametrize("variant", maps.TIMM)

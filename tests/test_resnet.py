@@ -7,6 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
+from peers import scrambled
 from seminal.core import DataSpec, UserError
 from seminal.papers import resnet
 from seminal.pieces.measure import multiply_adds, on_meta, parameters
@@ -25,18 +26,6 @@ def ours_from_torchvision(state):
             key = ".".join([stage, parts[1], *rest])
         renamed[key] = value
     return renamed
-
-
-def scrambled(model):
-    """Every number random, the running statistics too, so that no layer can hide behind a 0 or a 1."""
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for numbers in (module.weight.data, module.bias.data, module.running_mean):
-                numbers.uniform_(-0.5, 0.5, generator=generator)
-            module.weight.data.add_(0.8)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return model
 
 
 PEERS = {"resnet18": "resnet18", "resnet34": "resnet34"} | {

@@ -9,6 +9,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
+from peers import relative, scrambled
 from seminal.core import DataSpec, UserError
 from seminal.papers import resnet, resnext
 from seminal.papers.resnext import Config, EarlyConcatenation, SplitTransformMerge, as_paths, grouped
@@ -17,22 +18,6 @@ from seminal.weights import matching
 from seminal.weights import resnext as maps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def scrambled(model):
-    """Every number random, the running statistics too, so that no layer can hide behind a 0 or a 1."""
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for numbers in (module.weight.data, module.bias.data, module.running_mean):
-                numbers.uniform_(-0.5, 0.5, generator=generator)
-            module.weight.data.add_(0.8)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return model
-
-
-def relative(a, b):
-    return ((a - b).abs().max() / b.abs().max()).item()
 
 
 PEERS = [("torchvision", *pair) for pair in maps.TORCHVISION.items()] + [("timm", *pair) for pair in maps.TIMM.items()]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from peers import relative, scrambled
 from seminal.core import DataSpec, UserError
 from seminal.papers import shufflenet_v2
 from seminal.papers.shufflenet_v2 import BasicUnit, Config, WideningUnit, least_access, memory_access
@@ -22,22 +23,6 @@ from seminal.weights.shufflenet_v2 import torchvision as names
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def scrambled(model):
-    """Every number random, the running statistics too, so that no layer can hide behind a 0 or a 1."""
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for numbers in (module.weight.data, module.bias.data, module.running_mean):
-                numbers.uniform_(-0.5, 0.5, generator=generator)
-            module.weight.data.add_(0.8)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return model
-
-
-def difference(a, b):
-    return ((a - b).abs().max() / b.abs().max()).item()
-
-
 @pytest.mark.parametrize("variant", TORCHVISION)
 def test_same_outputs_as_torchvision_both_ways(variant):
     config = shufflenet_v2.VARIANTS[variant]
@@ -46,13 +31,13 @@ def test_same_outputs_as_torchvision_both_ways(variant):
     ours.load_state_dict(renamed(theirs.state_dict(), turned(names(config))), assign=True)
     x = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
-        assert difference(ours(x), theirs(x)) <= 1e-5
+        assert relative(ours(x), theirs(x)) <= 1e-5
     ours = scrambled(shufflenet_v2.build(config)).eval()
     state = renamed(ours.state_dict(), names(config))
     assert set(state) == set(theirs.state_dict()), "every entry has a name on the other side"
     theirs.load_state_dict(state)
     with torch.no_grad():
-        assert difference(theirs(x), ours(x)) <= 1e-5
+        assert relative(theirs(x), ours(x)) <= 1e-5
 
 
 def test_same_gradients_as_torchvision_in_training():
@@ -66,7 +51,7 @@ def test_same_gradients_as_torchvision_in_training():
         model(x).square().sum().backward()
     gradients = renamed({name: p.grad for name, p in theirs.named_parameters()}, turned(names(config)))
     for name, parameter in ours.named_parameters():
-        assert difference(parameter.grad, gradients[name]) < 1e-8, name
+        assert relative(parameter.grad, gradients[name]) < 1e-8, name
 
 
 @pytest.mark.parametrize("variant", shufflenet_v2.SMALL[1:])

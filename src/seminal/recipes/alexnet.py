@@ -2,8 +2,9 @@
 
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.alexnet import VARIANTS
-from seminal.pieces.augment import HorizontalFlip, PCAColour
+from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import RandomCrop, ResizedCrop
+from seminal.recipes.pictures import colour_shift
 from seminal.tasks.classification import Classification
 from seminal.train.schedules import Cosine, Plateau, Warmup
 
@@ -12,7 +13,6 @@ DEFAULT = "modern"
 
 def paper(variant: str, spec: DataSpec) -> Recipe:
     """Krizhevsky, Sutskever and Hinton 2012, Sec. 4 and 5."""
-    colours = PCAColour(0.1, spec.colour_values, spec.colour_vectors) if spec.colour_values else PCAColour(0.1)
     return Recipe(
         name="paper",
         variant=variant,
@@ -23,7 +23,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
         lr=0.01,
         optim=Optim("sgd", momentum=0.9, weight_decay=5e-4),
         schedule=Plateau(factor=0.1, patience=5, most=3),
-        augment=(RandomCrop(), HorizontalFlip(), colours),
+        augment=(RandomCrop(), HorizontalFlip(), colour_shift(spec)),
         scaling="pixel_mean",
         sources={
             "epochs": "Sec. 5: roughly 90 cycles through the training set",

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.alexnet_owt import VARIANTS
-from seminal.pieces.augment import HorizontalFlip, PCAColour
+from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import RandomCrop
 from seminal.recipes import alexnet
-from seminal.recipes.pictures import large_pictures
+from seminal.recipes.pictures import colour_shift, large_pictures
 from seminal.tasks.classification import Classification
 from seminal.train.schedules import Steps
 
@@ -18,7 +18,6 @@ _PROGRAM = "the paper does not print it; the parameters its author published wit
 
 def paper(variant: str, spec: DataSpec) -> Recipe:
     """Krizhevsky 2014, Experiments; with one worker."""
-    colours = PCAColour(0.1, spec.colour_values, spec.colour_vectors) if spec.colour_values else PCAColour(0.1)
     return Recipe(
         name="paper",
         variant=variant,
@@ -29,7 +28,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
         lr=0.01,
         optim=Optim("sgd", momentum=0.9, weight_decay=5e-4),
         schedule=Steps((0.25, 0.5, 0.75), 250 ** (-1 / 3)),
-        augment=(RandomCrop(), HorizontalFlip(), colours),
+        augment=(RandomCrop(), HorizontalFlip(), colour_shift(spec)),
         scaling="pixel_mean",
         sources={
             "task": "Experiments: independent logistic units, trained to minimise cross-entropy",

@@ -2,9 +2,9 @@
 
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.densenet import VARIANTS
-from seminal.pieces.augment import ColourJitter, HorizontalFlip, PCAColour
+from seminal.pieces.augment import ColourJitter, HorizontalFlip
 from seminal.pieces.crops import RandomCrop, ResizedCrop
-from seminal.recipes.pictures import large_pictures, small_pictures
+from seminal.recipes.pictures import colour_shift, large_pictures, small_pictures
 from seminal.tasks.classification import Classification
 from seminal.train.schedules import Steps
 
@@ -23,7 +23,7 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
 
 
 def _paper_imagenet(variant: str, spec: DataSpec) -> Recipe:
-    colours = PCAColour(0.1, spec.colour_values, spec.colour_vectors) if spec.colour_values else PCAColour(0.1)
+    colours = colour_shift(spec)
     return Recipe(
         name="paper",
         variant=variant,

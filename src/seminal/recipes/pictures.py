@@ -1,9 +1,10 @@
-"""The modern recipes that all networks for pictures share: one for large photographs, one for small pictures."""
+"""What the recipes of networks for pictures share: the modern recipe for large photographs and that for small pictures,
+and augmentation that depends on the data."""
 
 from typing import Any
 
 from seminal.core import DataSpec, Optim, Recipe
-from seminal.pieces.augment import HorizontalFlip
+from seminal.pieces.augment import HorizontalFlip, PCAColour
 from seminal.pieces.crops import RandomCrop, ResizedCrop
 from seminal.tasks.classification import Classification
 from seminal.train.schedules import Cosine, Linear, Warmup
@@ -65,3 +66,8 @@ def small_pictures(variant: str, model: Any, spec: DataSpec) -> Recipe:
 def flips(spec: DataSpec) -> tuple[HorizontalFlip, ...]:
     """Mirrored pictures, where they have colours; grey ones are mostly letters, digits and scans."""
     return (HorizontalFlip(),) if spec.shape[0] == 3 else ()
+
+
+def colour_shift(spec: DataSpec) -> PCAColour:
+    """AlexNet's change of colours along the principal ones of the training pictures (Krizhevsky et al. 2012, Sec. 4.1)."""
+    return PCAColour(0.1, spec.colour_values, spec.colour_vectors) if spec.colour_values else PCAColour(0.1)

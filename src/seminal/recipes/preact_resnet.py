@@ -3,9 +3,8 @@
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.preact_resnet import VARIANTS
 from seminal.pieces.augment import HorizontalFlip
-from seminal.pieces.colour import PCAColour
 from seminal.pieces.crops import RandomCrop, ShortSideJitter
-from seminal.recipes.pictures import large_pictures, small_pictures
+from seminal.recipes.pictures import colour_shift, large_pictures, small_pictures
 from seminal.tasks.classification import Classification
 from seminal.train.schedules import Steps, Warmup
 
@@ -24,7 +23,6 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
 
 
 def _paper_imagenet(variant: str, spec: DataSpec) -> Recipe:
-    colours = PCAColour(0.1, spec.colour_values, spec.colour_vectors) if spec.colour_values else PCAColour(0.1)
     return Recipe(
         name="paper",
         variant=variant,
@@ -35,7 +33,7 @@ def _paper_imagenet(variant: str, spec: DataSpec) -> Recipe:
         lr=0.1,
         optim=Optim("sgd", momentum=0.9, weight_decay=1e-4),
         schedule=Steps((30 / 90, 60 / 90), 0.1),
-        augment=(ShortSideJitter(256, 480, 224), HorizontalFlip(), colours),
+        augment=(ShortSideJitter(256, 480, 224), HorizontalFlip(), colour_shift(spec)),
         scaling="pixel_mean",
         sources={
             "epochs": "the step that would follow after those at 30 and 60",

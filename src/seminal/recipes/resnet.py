@@ -2,9 +2,9 @@
 
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.resnet import VARIANTS
-from seminal.pieces.augment import HorizontalFlip, PCAColour
+from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import RandomCrop, ShortSideJitter
-from seminal.recipes.pictures import large_pictures, small_pictures
+from seminal.recipes.pictures import colour_shift, large_pictures, small_pictures
 from seminal.tasks.classification import Classification
 from seminal.train.schedules import Plateau, Steps, Warmup
 
@@ -23,7 +23,6 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
 
 
 def _paper_imagenet(variant: str, spec: DataSpec) -> Recipe:
-    colours = PCAColour(0.1, spec.colour_values, spec.colour_vectors) if spec.colour_values else PCAColour(0.1)
     return Recipe(
         name="paper",
         variant=variant,
@@ -34,7 +33,7 @@ def _paper_imagenet(variant: str, spec: DataSpec) -> Recipe:
         lr=0.1,
         optim=Optim("sgd", momentum=0.9, weight_decay=1e-4),
         schedule=Plateau(factor=0.1, patience=5, most=3),
-        augment=(ShortSideJitter(256, 480, 224), HorizontalFlip(), colours),
+        augment=(ShortSideJitter(256, 480, 224), HorizontalFlip(), colour_shift(spec)),
         scaling="pixel_mean",
         sources={
             "epochs": "Sec. 3.4: up to 60 · 10⁴ iterations; × 256 / 1.28 M pictures = 120 epochs",

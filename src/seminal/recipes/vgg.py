@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.vgg import VARIANTS
-from seminal.pieces.augment import HorizontalFlip, PCAColour
+from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import ShortSideJitter
-from seminal.recipes.pictures import large_pictures
+from seminal.recipes.pictures import colour_shift, large_pictures
 from seminal.tasks.classification import Classification
 from seminal.train.schedules import Plateau
 
@@ -15,7 +15,6 @@ DEFAULT = "modern"
 
 def paper(variant: str, spec: DataSpec) -> Recipe:
     """Simonyan and Zisserman 2014, Sec. 3.1, at the training scale S = 256, which Table 3 has for every network."""
-    colours = PCAColour(0.1, spec.colour_values, spec.colour_vectors) if spec.colour_values else PCAColour(0.1)
     return Recipe(
         name="paper",
         variant=variant,
@@ -26,7 +25,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
         lr=0.01,
         optim=Optim("sgd", momentum=0.9, weight_decay=5e-4),
         schedule=Plateau(factor=0.1, patience=5, most=3),
-        augment=(ShortSideJitter(256, 256, 224), HorizontalFlip(), colours),
+        augment=(ShortSideJitter(256, 256, 224), HorizontalFlip(), colour_shift(spec)),
         scaling="pixel_mean",
         sources={
             "epochs": "Sec. 3.1: 370 k iterations, 74 epochs",

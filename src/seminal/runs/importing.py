@@ -63,8 +63,9 @@ def import_weights(ask: ImportAsk) -> int:
     labels = _labels(ask.classes, config.outputs)
     folder = _written(replace(ask, variant=variant), paper, config, labels)
     model = on_meta(card.build, config)
-    folder.write_tensors("best.safetensors", _whole(found.state, model.state_dict()), {"variant": variant})
-    folder.write_tensors("last.safetensors", _whole(found.state, model.state_dict()), {"variant": variant})
+    whole = _whole(found.state, model.state_dict())
+    for name in ("best.safetensors", "last.safetensors"):
+        folder.write_tensors(name, whole, {"variant": variant})
     say("imported", f"{parameters(model):,} parameters of {variant}, {len(labels)} classes, {peer}'s names")
     say("read as", _reading(folder))
     say("next", f"seminal predict {folder.path} YOUR.png", wrap=False)

@@ -11,11 +11,13 @@ def renamed(state: Mapping[str, Tensor], modules: Mapping[str, str]) -> dict[str
     """``state`` with each entry's module renamed: ``{"fc": "classifier.6"}`` makes ``fc.bias`` into
     ``classifier.6.bias``. Entries of modules that are not in the map keep their names, so that whoever checks the result
     can name them."""
-    found = {}
-    for key, value in state.items():
-        module, _, leaf = key.rpartition(".")
-        found[f"{modules[module]}.{leaf}" if module in modules else key] = value
-    return found
+    return {renamed_key(key, modules): value for key, value in state.items()}
+
+
+def renamed_key(key: str, modules: Mapping[str, str]) -> str:
+    """The name of one entry with its module renamed."""
+    module, _, leaf = key.rpartition(".")
+    return f"{modules[module]}.{leaf}" if module in modules else key
 
 
 def turned(modules: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import seminal.weights
 from seminal.core import UserError
-from seminal.weights.keys import renamed, turned
+from seminal.weights.keys import renamed, renamed_key, turned
 
 OURS = "seminal"
 PEERS = ("torchvision", "timm", "akamaster")  # a function of this name in weights/PAPER.py maps to its names
@@ -101,7 +101,7 @@ def fit(state: Mapping[str, Tensor], model: nn.Module, paper: str, config: Any, 
 def _beside(dialect: str, state: Mapping[str, Tensor], model: nn.Module, paper: str, config: Any) -> Fit:
     wanted = model.state_dict()
     back = dialects(paper, config)[dialect] if dialect != OURS else {}
-    theirs = {key: next(iter(renamed({key: value}, back))) for key, value in wanted.items()}
+    theirs = {key: renamed_key(key, back) for key in wanted}
     # A counter of batches came late to torch: older files lack it, and only a momentum of `None` would read it.
     needed = [key for key in wanted if not key.endswith("num_batches_tracked")]
     found = to_ours(dialect, state, paper, config)

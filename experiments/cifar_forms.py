@@ -117,16 +117,28 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda (default: the best there is)")
 
 
+def _earlier(out: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """What an interrupted run of the same pictures and seed has found."""
+    if asked.quick or not out.exists():
+        return []
+    found = json.loads(out.read_text(encoding="utf-8"))
+    same = (found["images"], found["seed"]) == (asked.images, asked.seed)
+    return list(found["results"]) if same else []
+
+
 def run() -> None:
-    """Train all, one after the other; the JSON is written after each, so that a stop loses one network at most."""
+    """Train all, one after the other; the JSON is written after each, so that a stop loses one network at most: the same
+    command goes on with those that are missing."""
     asked = arguments("All CIFAR forms, each trained on the same pictures.", _flags)
     if asked.data is None:
         asked.data = "digits"
     if asked.quick:
         asked.images, asked.only = 2_000, ("resnet20", "densenet40-k12")
     out = asked.out or Path(__file__).parent / "results" / "cifar_forms.json"
-    before, results = machine(), []
+    before, results = machine(), _earlier(out, asked)
     for variant in asked.only:
+        if variant in [r["model"] for r in results]:
+            continue
         results.append(trained(variant, asked))
         top1 = results[-1]["top1"]
         print(f"{variant}: {'too slow' if top1 is None else f'{top1:.2%}'}", flush=True)

@@ -21,4 +21,4 @@ def scrambled(model: nn.Module) -> nn.Module:
 
 def relative(a: Tensor, b: Tensor) -> float:
     """Largest difference, as a share of the largest number of ``b``."""
-    return float((a - b).abs().max() / b.abs().max().clamp(min=1e-30))
+    return float((a - b).detach().abs().max() / b.detach().abs().max().clamp(min=1e-30))

@@ -36,7 +36,7 @@ def run_through(progress: terminal.Progress, epochs: int, steps: int, *, pause: 
         if pause:
             time.sleep(pause)
         loss = {"model": 2.0 / (n + 1)}
-        progress.step(Step(n + 1, epochs * steps, e, s + 1, steps, loss, 0.1, {"model": 1.0}, 64), 5210.4)
+        progress.step(Step(n + 1, epochs * steps, e, s + 1, steps, loss, 0.1, {"model": 1.0}, 64, 64.0), 5210.4)
         if s + 1 == steps:
             progress.epoch(
                 {"epoch": e + 1, "train_loss": 0.5 / (e + 1), "val_top1": 0.9 + e / 50, "lr": 0.1, "seconds": 1.0}
@@ -95,7 +95,7 @@ def test_no_line_of_the_block_is_wider_than_the_terminal(width: int) -> None:
     with terminal.Progress(1000, Goal("top1"), percent=True, best=(0.987654, 12), out=out) as progress:
         for n in (1, 2, 399, 400):
             losses = {"discriminator": 1.2345, "generator": 0.001234}
-            progress.step(Step(n, 400_000, 0, n, 400, losses, 3e-4, {}, 64), 123456.0)
+            progress.step(Step(n, 400_000, 0, n, 400, losses, 3e-4, {}, 64, 64.0), 123456.0)
             progress._draw(time.monotonic())
     lines = [cell_len(line) for line in re.split(r"[\r\n]+", unstyled(written.getvalue()))]
     assert max(lines) < width
@@ -121,7 +121,7 @@ def test_no_color_is_honoured_and_the_bar_read_without_it() -> None:
     out, written = screen(NO_COLOR="1")
     with terminal.Progress(2, Goal("top1"), out=out) as progress:
         run_through(progress, 1, 3)
-        progress.step(Step(2, 6, 0, 2, 3, {"model": 1.0}, 0.1, {}, 1), 1.0)
+        progress.step(Step(2, 6, 0, 2, 3, {"model": 1.0}, 0.1, {}, 1, 1.0), 1.0)
     assert not re.findall(r"\x1b\[[0-9;]*3[0-7]m", written.getvalue())
     assert re.search("━+─+", unstyled(written.getvalue()).rstrip().splitlines()[-1])
 

@@ -88,6 +88,8 @@ def _do(asked: argparse.Namespace) -> int | None:
         from seminal.runs import importing
 
         return importing.import_weights(importing.ImportAsk(**_given(asked)))
+    if asked.verb in ("translate", "generate"):
+        return _write(asked.verb, _given(asked))
     if asked.verb == "explain":
         from seminal.runs import explaining
 
@@ -98,9 +100,20 @@ def _do(asked: argparse.Namespace) -> int | None:
         return exporting.export(**_given(asked))
     from seminal.runs import judging
 
-    verbs: dict[str, Callable[..., int]] = {"eval": judging.evaluate, "predict": judging.predict}
+    if asked.verb == "eval":
+        return judging.evaluate(judging.EvalAsk(**_given(asked)))
+    verbs: dict[str, Callable[..., int]] = {"predict": judging.predict}
     verbs |= {"report": judging.report, "compare": judging.compare}
     return verbs[asked.verb](**_given(asked))
+
+
+def _write(verb: str, given: dict[str, Any]) -> int:
+    from seminal.runs import writing
+
+    if verb == "translate":
+        return writing.translate(writing.TranslateAsk(**given))
+    chance = {name: given.pop(name) for name in ("temperature", "top_k", "top_p", "seed")}
+    return writing.generate(writing.GenerateAsk(**given, sampling=writing.Sampling(**chance)))
 
 
 def _given(asked: argparse.Namespace) -> dict[str, Any]:
@@ -169,6 +182,8 @@ VERBS = (
     "train",
     "eval",
     "predict",
+    "translate",
+    "generate",
     "resume",
     "report",
     "compare",
@@ -210,7 +225,7 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     cost.add_argument("--channels", type=int, help="of the pictures; of a table, the columns")
     cost.add_argument("--classes", type=int)
     cost.add_argument("-b", "--batch", "--batch-size", dest="batch", type=int, help="default: the recipe's")
-    optimisers = "sgd, sgd-momentum, adagrad, rmsprop, adam, adamw (default: the recipe's)"
+    optimisers = "sgd, sgd-momentum, adagrad, adadelta, rmsprop, adam, adamw (default: the recipe's)"
     cost.add_argument("--opt", "--optimizer", dest="optimiser", metavar="NAME", help=optimisers)
     cost.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
 
@@ -224,6 +239,8 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     test.add_argument("--data", help="other data of the same form; the run's own without it")
     test.add_argument("--split", help="train, val or test (default: test where there is one, else val)")
     test.add_argument("--ten-crop", action="store_true", help="average the predictions of ten crops of each picture")
+    test.add_argument("--beam", "--beam-size", type=int, default=4, help="of translations (default: 4; 1: greedy)")
+    test.add_argument("--alpha", "--length-penalty", type=float, default=0.6, help="larger: longer (default: 0.6)")
     test.add_argument("--weights", choices=("best", "last"), default="best")
     test.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
 
@@ -233,6 +250,8 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     guess.add_argument("--top", type=int, default=3, help="classes to show per picture (default: 3)")
     guess.add_argument("--csv", dest="csv_file", metavar="FILE", help="write all predictions to a table")
     guess.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
+
+    _writing(verb("translate", "Translate sentences: words given here, or lines of standard input."), verb)
 
     page = verb("report", "Write the report of a run anew.")
     page.add_argument("run", metavar="RUN")
@@ -255,6 +274,32 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     export.add_argument("--out", metavar="FILE", help="default: a file in the run's folder")
     export.add_argument("--weights", choices=("best", "last"), default="best")
     return top
+
+
+def _writing(speak: argparse.ArgumentParser, verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    speak.add_argument("run", metavar="RUN")
+    speak.add_argument("texts", metavar="SENTENCE", nargs="*", help="without any: lines of standard input")
+    speak.add_argument(
+        "--beam", "--beam-size", type=int, default=4, help="hypotheses that go on (default: 4; 1: greedy)"
+    )
+    speak.add_argument("--alpha", "--length-penalty", type=float, default=0.6, help="larger: longer (default: 0.6)")
+    speak.add_argument("--beta", "--coverage-penalty", type=float, default=0.0, help="reward for reading everything")
+    speak.add_argument("--n-best", type=int, default=1, metavar="N", help="translations of each sentence")
+    speak.add_argument("--copy-unknown", action="store_true", help="unknown words are copied from the source")
+    write = verb("generate", "Let a language model write on from a prompt.")
+    write.add_argument("run", metavar="RUN")
+    write.add_argument("--prompt", default="", help="how the text begins")
+    write.add_argument("-n", "--n", type=int, default=1, help="texts (default: 1)")
+    write.add_argument("--length", "--max-new-tokens", type=int, default=200, metavar="N", help="tokens (default: 200)")
+    write.add_argument("--temperature", type=float, default=0.8, help="0: always the most probable (default: 0.8)")
+    write.add_argument("--top-k", type=int, default=0, metavar="K", help="only the K most probable tokens")
+    write.add_argument("--top-p", type=float, default=1.0, metavar="P", help="only the most probable with this share")
+    write.add_argument("--seed", type=int, default=0)
+    for parser in (speak, write):
+        never = "no run of N tokens is written twice"
+        parser.add_argument("--no-repeat", "--no-repeat-ngram-size", type=int, default=0, metavar="N", help=never)
+        parser.add_argument("--weights", choices=("best", "last"), default="best")
+        parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
 
 
 def _import(weights: argparse.ArgumentParser) -> None:
@@ -285,9 +330,17 @@ def _train(train: argparse.ArgumentParser) -> None:
     )
 
     data = train.add_argument_group("data")
-    data.add_argument("--target", metavar="COLUMN", help="the column of a table to predict")
+    data.add_argument(
+        "--target", metavar="COLUMN", help="the column of a table to predict; or the language to write (de)"
+    )
+    data.add_argument(
+        "--source", "--text", metavar="COLUMN", help="the language to read (en); or the column of the text"
+    )
+    data.add_argument("--tokens", "--tokenizer", metavar="KIND", help="of text: bpe, wordpiece, words, characters")
+    data.add_argument("--vocab-size", "--vocab", type=int, metavar="N", help="different tokens (default: the recipe's)")
+    data.add_argument("--max-length", "--max-len", type=int, metavar="N", help="tokens of a sentence or a window")
     data.add_argument("--task", choices=("auto", "classification", "regression"), default="auto")
-    data.add_argument("--val-fraction", type=float, default=0.2, help="held out where there is no split (default: 0.2)")
+    data.add_argument("--val-fraction", type=float, help="held out where there is no split (default: 0.2; of text 0.1)")
     data.add_argument("--split-seed", type=int, default=0, help="the luck of that split (default: 0)")
     data.add_argument("--folds", type=int, metavar="K", help="cross-validation: K runs, each validated on another fold")
     data.add_argument("--size", "--img-size", type=int, help="side of the pictures in pixels")
@@ -302,7 +355,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     recipe.add_argument("--epochs", type=int)
     recipe.add_argument("-b", "--batch-size", type=int)
     recipe.add_argument("--lr", type=float)
-    recipe.add_argument("--opt", "--optimizer", metavar="NAME", help="sgd, adagrad, rmsprop, adam, adamw")
+    recipe.add_argument("--opt", "--optimizer", metavar="NAME", help="sgd, adagrad, adadelta, rmsprop, adam, adamw")
     recipe.add_argument("--momentum", type=float)
     recipe.add_argument("--nesterov", action=argparse.BooleanOptionalAction)
     recipe.add_argument("--wd", "--weight-decay", dest="weight_decay", type=float)

@@ -125,14 +125,37 @@ class DataSpec:
     target_std: tuple[float, ...] = ()
     colour_values: tuple[float, ...] = ()  # pictures: variances along the principal colours of the training split …
     colour_vectors: tuple[tuple[float, ...], ...] = ()  # … and these colours, one per row
-    vocabulary: Mapping[str, int] = field(default_factory=dict)  # tokens per side of a sequence task
-    longest: Mapping[str, int] = field(default_factory=dict)  # longest sequence per side
+    vocabulary: Mapping[str, int] = field(default_factory=dict)  # text: different tokens per side
+    longest: Mapping[str, int] = field(default_factory=dict)  # text: tokens of the longest sequence per side
+    tokens: Mapping[str, int] = field(default_factory=dict)  # text: tokens to learn from per split
+    words: Mapping[str, int] = field(
+        default_factory=dict
+    )  # plain text: words (between spaces) that are scored per split
+    bytes: Mapping[str, int] = field(default_factory=dict)  # … and bytes in UTF-8
+    batched_by: str = "rows"  # what `Order.batch` counts: rows, or tokens
     notes: tuple[str, ...] = ()  # what was done to the data, in sentences for the user
 
     @property
     def outputs(self) -> int:
         """Numbers the model must give per row: one per class, or one per regression target."""
         return len(self.classes) or len(self.target_names)
+
+    @property
+    def amount(self) -> int:
+        """What an epoch holds, in the unit in which batches are measured."""
+        return self.tokens["train"] if self.batched_by == "tokens" else self.counts["train"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model wants text to be read, before the data are known. What the user asks for goes before it."""
+
+    form: str  # "pairs" (sentences and their translations), "stream" (plain text), "labelled", "tagged"
+    tokens: str = "bpe"  # "bpe", "wordpiece", "words" or "characters"
+    vocabulary: int = 8000  # different tokens, at most
+    longest: int = 256  # tokens of a sentence, at most; of a stream: of one window
+    shared: bool = True  # pairs: one vocabulary for both sides
+    carried: bool = False  # stream: a batch goes on where the one before it ended, so that a state can be carried over
 
 
 class Chance(Protocol):
@@ -211,11 +234,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Turn:
-    """One player's loss on one batch: a SUM over what is counted, and the count (rows, tokens, pixels …)."""
+    """One player's loss on one batch: a SUM over what is counted, and the count (rows, tokens, pixels …).
+
+    ``carry`` is what the next batch of the same epoch begins with (the state of a recurrent network, one row per row of
+    the batch): the loop adds it to that batch under the same names, and keeps it in every checkpoint.
+    """
 
     player: str
     loss: Tensor
     weight: Tensor
+    carry: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -257,6 +285,41 @@ class Task(Protocol):
         """What the user asked the model for, one row per row of the batch."""
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What a model that writes token by token knows between two tokens. R hypotheses, ``width`` of each of B inputs.
+
+    ``fixed`` holds what the input gave, one row per input (B, …); ``moving`` what the tokens written so far gave, one row
+    per hypothesis (R, …), which follows its hypothesis when a search drops some and continues others twice.
+    """
+
+    fixed: Mapping[str, Tensor]
+    moving: Mapping[str, Tensor]
+    length: int = 0  # tokens read so far
+
+    def chosen(self, rows: Tensor) -> Memory:
+        """The hypotheses ``rows`` (R′,), in that order."""
+        return replace(self, moving={name: value.index_select(0, rows) for name, value in self.moving.items()})
+
+    def kept(self, inputs: Tensor, rows: Tensor) -> Memory:
+        """Only some inputs, with the hypotheses ``rows`` of them."""
+        fixed = {name: value.index_select(0, inputs) for name, value in self.fixed.items()}
+        return replace(self.chosen(rows), fixed=fixed)
+
+
+class Writer(Protocol):
+    """A model that writes token by token; `seminal.decode` searches with any of them."""
+
+    def begin(self, source: Tensor | None, rows: int, attention: bool = False) -> Memory:
+        """Before the first token: ``rows`` hypotheses, as many for each row of ``source`` (B, S), which is read here; None
+        where the model has no input. With ``attention`` the memory holds, after each step, ``moving["attention"]``
+        (R, S): where in the source the last token looked."""
+
+    def step(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Reads ``tokens`` (R, n) and gives logits (R, vocabulary) for the one after them, and what is known now. The
+        memory given is used up: a writer may write the new one into it."""
+
+
 # ----------------------------------------------------------------------------------------------------------- the recipe
 
 
@@ -264,7 +327,7 @@ class Task(Protocol):
 class Optim:
     """A torch optimiser by its usual name, with the numbers that go with it."""
 
-    name: str = "sgd"  # sgd, adagrad, rmsprop, adam, adamw
+    name: str = "sgd"  # sgd, adagrad, adadelta, rmsprop, adam, adamw
     momentum: float = 0.0  # SGD and RMSprop
     nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)  # Adam and AdamW
@@ -310,7 +373,7 @@ class Recipe:
     model: Any  # the paper's Config
     task: Task
     epochs: int
-    batch: int  # rows, or tokens where the source counts tokens
+    batch: int  # rows, or tokens: see `DataSpec.batched_by`
     lr: float
     optim: Optim
     schedule: Schedule
@@ -319,6 +382,7 @@ class Recipe:
     clip: float | None = None  # largest global norm of each player's gradient
     accumulate: int = 1  # micro-batches per step
     ema: float = 0.0  # decay of the moving average of the weights; 0: none
+    average: int = 0  # the weights at the end of the last so many epochs are averaged; 0: none
     patience: int | None = None  # epochs without improvement after which training stops
     precision: Precision | None = None  # None: measured at the start, the fastest that agrees is kept
     seed: int = 0
@@ -332,13 +396,15 @@ class Recipe:
         """The recipe for other data: the model and the task fitted to it, the batch not larger than makes sense, and
         enough steps. Every change is added to ``departures``."""
         model, task = self.model.fitted(spec), self.task.fitted(spec)
-        rows = spec.counts["train"]
+        amount = spec.amount
         # A recipe that asks for a number of steps gets smaller batches too where the rows are few.
-        batch = min(self.batch, max(16, rows // 8)) if self.least_steps else self.batch
-        steps = max(1, rows // batch)
+        batch = min(self.batch, max(16, amount // 8)) if self.least_steps else self.batch
+        steps = max(1, amount // batch)
         epochs = max(self.epochs, -(-self.least_steps // steps))
         changed = [
-            Departure(f"batches of {batch} (recipe: {self.batch})", f"there are only {rows:,} training rows")
+            Departure(
+                f"batches of {batch} (recipe: {self.batch})", f"there are only {amount:,} training {spec.batched_by}"
+            )
             for _ in range(batch != self.batch)
         ]
         changed += [
@@ -371,6 +437,7 @@ class Step:
     lr: float
     grad_norm: Mapping[str, float]  # before clipping
     rows: int  # over all ranks
+    weight: float  # what the losses are means over: rows, tokens … of the first player, over all ranks
 
     @property
     def ends_epoch(self) -> bool:

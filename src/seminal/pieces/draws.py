@@ -32,3 +32,4 @@ class Draw(IntEnum):
     CUTMIX_SHARE = 41
     CUTMIX_PLACE = 42
     MIXUP_OR_CUTMIX = 43
+    TOKEN = 50

@@ -147,7 +147,7 @@ def state(parameters: list[nn.Parameter], optim: Optim) -> int:
     velocity if it has momentum; Adam and AdamW the two means. All but SGD keep a count of steps with each tensor.
     """
     moving = int(optim.momentum > 0)
-    numbers = {"sgd": moving, "adagrad": 1, "rmsprop": 1 + moving, "adam": 2, "adamw": 2}[optim.name]
+    numbers = {"sgd": moving, "adagrad": 1, "adadelta": 2, "rmsprop": 1 + moving, "adam": 2, "adamw": 2}[optim.name]
     counts = 0 if optim.name == "sgd" else 4 * len(parameters)  # one float32 each
     return numbers * sum(p.nbytes for p in parameters) + counts
 
@@ -247,7 +247,8 @@ def _passed(model: nn.Module, inputs: tuple[Tensor, ...], dtype: torch.dtype) ->
     tracker = _tracker(model, inputs)
     with tracker, torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         output = model(*inputs)
-    return tracker, output
+    # A recurrent language model gives its state too.
+    return tracker, output[0] if isinstance(output, tuple) else output
 
 
 def _tracker(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tracker:

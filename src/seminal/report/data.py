@@ -51,6 +51,79 @@ class Scatter:
 
 
 @dataclass(frozen=True)
+class Attempts:
+    """What the model wrote of one and the same text after several epochs, from the first to the last: (epoch, text).
+
+    ``given_as`` and ``wanted_as`` are what the two other texts are called; ``how`` says how tokens were chosen.
+    """
+
+    given: str
+    wanted: str
+    texts: tuple[tuple[int, str], ...]
+    given_as: str = "source"
+    wanted_as: str = "reference"
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A sentence of the validation split, its reference, its translation, and the BLEU of this sentence alone (0 to 100).
+    ``name`` is what the user calls it: a file and a line."""
+
+    source: str
+    reference: str
+    translation: str
+    bleu: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Where a translating model looked: ``weights[t][s]`` is the weight of token s of the source just before token t was
+    written."""
+
+    source: tuple[str, ...]
+    written: tuple[str, ...]
+    weights: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if [len(row) for row in self.weights] != [len(self.source)] * len(self.written):
+            raise UserError(
+                "a map of attention needs a row for each written token, and in it a weight for each source token"
+            )
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A sentence with a true and a predicted label for each of its words."""
+
+    words: tuple[str, ...]
+    true: tuple[str, ...]
+    predicted: tuple[str, ...]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.words) == len(self.true) == len(self.predicted):
+            raise UserError("a tagged sentence needs a true and a predicted label for each of its words")
+
+    @property
+    def wrong(self) -> int:
+        return sum(true != predicted for true, predicted in zip(self.true, self.predicted))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Which parts of a text spoke for the predicted class ``label``: (part, by how many nats the log-probability of the
+    class falls where the part is replaced by an unknown token). Negative: the part spoke against it. The parts stand end
+    to end: together they are the text as the model reads it."""
+
+    label: str
+    parts: tuple[tuple[str, float], ...]
+    caption: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """What a run came to.
 
@@ -77,6 +150,11 @@ class Report:
     samples: Mapping[str, tuple[Picture, ...]] = field(default_factory=dict)  # by class
     filters: tuple[Picture, ...] = ()
     scatter: tuple[Scatter, ...] = ()  # regression: one per target
+    attempts: tuple[Attempts, ...] = ()  # models that write: one per text
+    looks: tuple[Looks, ...] = ()  # of the sentences of ``attempts``, in their order
+    worst: tuple[Translated, ...] = ()  # worst first
+    tagged: tuple[Tagged, ...] = ()  # worst first
+    evidence: tuple[Evidence, ...] = ()  # of the first of ``mistakes``, in their order
     settings: tuple[tuple[str, str, str], ...] = ()  # (name, value, where the value comes from)
     departures: tuple[Departure, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -83,7 +83,7 @@ def confusion(report: Report) -> Figure | None:
     }
     if len(chosen) <= 20:
         trace |= {"text": [[f"{c:,}" if c else "" for c in row] for row in inside], "texttemplate": "%{text}"}
-    layout = _layout("predicted", "true")
+    layout = frame("predicted", "true")
     labels = {"tickvals": list(range(len(chosen))), "showgrid": False, "zeroline": False, "ticks": ""}
     labels["ticktext"] = [plain(report.classes[i], 16) for i in chosen]
     slanted = max(len(name) for name in names) > 3
@@ -131,7 +131,7 @@ def recalls(report: Report) -> Figure | None:
         "hoverinfo": "text",
         "marker": {"color": "var(--validation)"},
     }
-    layout = _layout("recall", "")
+    layout = frame("recall", "")
     layout["xaxis"] |= {"range": [0, 101], "dtick": 25, "tickangle": 0, "ticksuffix": " %"}
     layout["yaxis"] |= {"autorange": "reversed", "tickvals": trace["y"], "showgrid": False, "zeroline": False}
     layout["yaxis"]["ticktext"] = [plain(report.classes[i], 16) for i in shown]
@@ -164,7 +164,8 @@ def regression(report: Report) -> list[Figure]:
 # ------------------------------------------------------------------------------------------------------------ the parts
 
 
-def _layout(x: str, y: str) -> dict[str, Any]:
+def frame(x: str, y: str) -> dict[str, Any]:
+    """The layout every plot begins with; ``x`` and ``y`` are what its axes are called."""
     axis = {
         "automargin": True,
         "gridcolor": "var(--line)",
@@ -224,7 +225,7 @@ def _column(report: Report, name: str) -> list[float | None]:
 
 
 def _time_axis(report: Report, y: str) -> dict[str, Any]:
-    layout = _layout("epoch" if report.rows else "step", y)
+    layout = frame("epoch" if report.rows else "step", y)
     ends = [v for v in [*_trace_epochs(report)[-1:], *_epochs(report)[-1:]] if v is not None]
     layout["xaxis"] |= {"spikecolor": "var(--muted)", "spikethickness": 1, "spikedash": "solid"}
     layout["xaxis"]["unifiedhovertitle"] = {"text": f"{'epoch' if report.rows else 'step'} %{{x}}"}
@@ -367,7 +368,7 @@ def _scatter(pairs: Scatter, place: int) -> list[Figure]:
         f"{name}: predicted and true",
         f"On the dashed line the prediction is exact.{few}",
         [points(true, predicted, "true %{x}, predicted %{y}"), guide([low, high], [low, high])],
-        _layout(f"true {unit}", f"predicted {unit}") | {"height": 420},
+        frame(f"true {unit}", f"predicted {unit}") | {"height": 420},
     )
     left = Figure(
         f"residuals-{place}",
@@ -378,7 +379,7 @@ def _scatter(pairs: Scatter, place: int) -> list[Figure]:
             points(predicted, residual, "predicted %{x}, residual %{y}"),
             guide([predicted.min(), predicted.max()], [0.0, 0.0]),
         ],
-        _layout(f"predicted {unit}", "residual") | {"height": 420},
+        frame(f"predicted {unit}", "residual") | {"height": 420},
     )
     return [against, left]
 

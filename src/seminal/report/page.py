@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seminal.report import figures
+from seminal.report import figures, texts
 from seminal.report.data import Report
 from seminal.report.words import capital, metric_name, number, printable, share
 
@@ -35,6 +35,7 @@ def render(report: Report) -> str:
             sections=_sections(report, plots),
             samples=dict(list(report.samples.items())[:SHOWN_CLASSES]),
             epochs=_epoch_table(report),
+            texts=texts,
         )
     )
     return writable(html)
@@ -75,7 +76,12 @@ def all_figures(report: Report) -> list[figures.Figure]:
 def _plots(report: Report) -> dict[str, list[figures.Figure]]:
     """The plots of each section that has any."""
     by_class = [figure for figure in (figures.confusion(report), figures.recalls(report)) if figure is not None]
-    return {"curves": figures.curves(report), "classes": by_class, "regression": figures.regression(report)}
+    return {
+        "curves": figures.curves(report),
+        "classes": by_class,
+        "regression": figures.regression(report),
+        "attention": texts.attention(report),
+    }
 
 
 def _sections(report: Report, plots: dict[str, list[figures.Figure]]) -> list[tuple[str, str]]:
@@ -84,6 +90,9 @@ def _sections(report: Report, plots: dict[str, list[figures.Figure]]) -> list[tu
         ("curves", "Curves", plots["curves"]),
         ("classes", "Classes", plots["classes"]),
         ("regression", "Predicted and true", plots["regression"]),
+        ("attempts", f"{_written(report)} over time", report.attempts),
+        ("attention", "Attention", plots["attention"]),
+        ("sentences", "Worst sentences", report.worst or report.tagged),
         ("mistakes", "Worst mistakes", report.mistakes),
         ("data", "Data", report.samples or report.notes),
         ("filters", "First-layer filters", report.filters),
@@ -92,6 +101,11 @@ def _sections(report: Report, plots: dict[str, list[figures.Figure]]) -> list[tu
         ("again", "Again, and further", report.command or report.next_commands),
     ]
     return [(name, heading) for name, heading, content in present if content]
+
+
+def _written(report: Report) -> str:
+    """What the model writes."""
+    return "Translations" if all(attempts.given_as == "source" for attempts in report.attempts) else "Texts"
 
 
 def _epoch_table(report: Report) -> tuple[list[str], list[list[str]]]:

@@ -49,6 +49,10 @@ def metric_name(metric: str) -> str:
             return "top-1 accuracy"
         case "top5":
             return "top-5 accuracy"
+        case "bleu_tokens":
+            return "BLEU over tokens"
+        case "f1":
+            return "F1"
         case "r2":
             return "R²"
         case "mae":

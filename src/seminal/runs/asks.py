@@ -13,9 +13,13 @@ class DataAsk:
     """Which data, read how. It is kept in the run folder, to read the same data again on resuming."""
 
     data: str
-    target: str | None = None
+    target: str | None = None  # column of a table; of sentence pairs, the language (the ending of the files' names)
+    source: str | None = None  # pairs: the other language; labelled text: the column of the text
+    tokens: str | None = None  # how text is cut: see `Reading.tokens`
+    vocab_size: int | None = None
+    max_length: int | None = None  # tokens of a sentence or of a window
     task: str = "auto"  # auto, classification, regression
-    val_fraction: float = 0.2
+    val_fraction: float | None = None
     split_seed: int = 0
     fold: int | None = None  # this fold is the validation split …
     folds: int | None = None  # … of so many

@@ -96,7 +96,8 @@ def show(name: str) -> int:
 def _stages(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The parts a reader of the paper knows by name: a container of named parts is shown part by part."""
     for name, child in model.named_children():
-        if isinstance(child, nn.Sequential) and not any(part.isdigit() for part, _ in child.named_children()):
+        parts = [part for part, _ in child.named_children()]
+        if isinstance(child, nn.ModuleList) or (isinstance(child, nn.Sequential) and not any(map(str.isdigit, parts))):
             yield from _stages(child, f"{prefix}{name}.")
         elif not isinstance(child, nn.Identity):
             yield prefix + name, child

@@ -32,7 +32,7 @@ SCHEDULES: dict[str, Schedule] = {
     "linear": schedules.Linear(),
     "inverse-sqrt": schedules.InverseSqrt(),
 }
-RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "sgd": 0.1}
+RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "adadelta": 1.0, "sgd": 0.1}
 
 
 PICTURES_ONLY = ("cutmix", "reprob", "color_jitter", "hflip", "rotate", "blur")

@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from seminal.core import DataSpec, Optim, Paper, UserError
+from seminal.core import DataSpec, Optim, Paper, Reading, UserError
 from seminal.pieces.measure import parameters
 from seminal.pieces.memory import Inference, Part, Training, imagined, inference, parts, training
 from seminal.report.terminal import say, table
-from seminal.runs.shelf import nearest, paper_of, recipes_of
+from seminal.runs.shelf import nearest, paper_of, reading_of, recipes_of
 
 OPTIMISERS = {
     "sgd": Optim("sgd"),
     "sgd-momentum": Optim("sgd", momentum=0.9),
     "adagrad": Optim("adagrad"),
+    "adadelta": Optim("adadelta"),
     "rmsprop": Optim("rmsprop"),
     "adam": Optim("adam"),
     "adamw": Optim("adamw"),
@@ -64,13 +65,17 @@ def cost(
     file, paper = paper_of(name)
     _refuse_nonsense({"size": size, "channels": channels, "classes": classes, "batch": batch})
     config = paper.variants[name]
-    spec = _data(config, size, channels, classes)
-    if (size, channels, classes) != (None, None, None):
-        config = config.fitted(spec)
+    reading = reading_of(file, name)
+    asked = (size, channels, classes) != (None, None, None)
+    if reading and asked:
+        raise UserError(f"{name} reads text, which has neither --size nor --channels nor --classes: leave them out.")
+    spec = _text(config, reading) if reading else _data(config, size, channels, classes)
+    config = config.fitted(spec) if asked else config
     module = recipes_of(file)
     recipe = vars(module)[module.DEFAULT](name, spec)
     optim = recipe.optim if optimiser is None else _optim(optimiser)
-    found = _measured(name, paper, config, recipe.batch if batch is None else batch, optim)
+    rows = recipe.batch // spec.longest["text"] if spec.batched_by == "tokens" else recipe.batch
+    found = _measured(name, paper, config, max(1, rows) if batch is None else batch, optim)
     if as_json:
         print(json.dumps(_plain(found), indent=1, ensure_ascii=False))
     else:
@@ -92,6 +97,23 @@ def _optim(name: str) -> Optim:
         close = nearest(name, OPTIMISERS)
         raise UserError(f"there is no optimiser `{name}`.{close} Write one of: {', '.join(OPTIMISERS)}.")
     return OPTIMISERS[name]
+
+
+def _text(config: Any, reading: Reading) -> DataSpec:
+    """Text of the paper's own vocabulary, in sentences as long as those of its example."""
+    with torch.device("meta"):
+        length = config.example(1)[0].shape[1]
+    sides = dict.fromkeys(("text", "source", "target"), length)
+    counted = "rows" if reading.form == "stream" else "tokens"
+    tokens, counts = {"train": ROWS * length}, {"train": ROWS, "val": ROWS}
+    return DataSpec("text", reading.form, counts, vocabulary=sides, longest=sides, tokens=tokens, batched_by=counted)
+
+
+def _outputs(paper: Paper, config: Any) -> int:
+    """Numbers that come out for each input, or for each token of it."""
+    with torch.device("meta"), torch.no_grad():
+        answer = paper.build(config).eval()(*config.example(2))
+    return int((answer[0] if isinstance(answer, tuple) else answer).shape[-1])
 
 
 def _data(config: Any, size: int | None, channels: int | None, classes: int | None) -> DataSpec:
@@ -135,7 +157,7 @@ def _measured(name: str, paper: Paper, config: Any, batch: int, optim: Optim) ->
         return Cost(
             model=name,
             input=tuple(inputs[0].shape[1:]),
-            outputs=config.outputs,
+            outputs=_outputs(paper, config),
             batch=batch,
             optimiser=optim.name + " with momentum" * (optim.momentum > 0),
             parameters=parameters(model),

@@ -9,6 +9,7 @@ from typing import Any
 
 from seminal.core import Goal, Step
 
+SAMPLES = 12  # epochs whose texts are kept, at most
 KEPT = 4000  # steps in the trace, at most; then every second one is dropped, and half as many are added from there on
 
 
@@ -23,15 +24,16 @@ class Diary:
     stride: int = 1
     seconds: float = 0.0  # spent in steps
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch so far
+    samples: list[dict[str, Any]] = field(default_factory=list)  # "epoch", and the "texts" written after it
 
-    def step(self, step: Step, seconds: float) -> None:
-        """Note a step that took so long."""
+    def step(self, step: Step, amount: float, seconds: float) -> None:
+        """Note a step on ``amount`` rows (or tokens) that took so long."""
         self.seconds += seconds
-        for name, value in {"rows": step.rows, "seconds": seconds, "steps": 1}.items():
+        for name, value in {"rows": amount, "weight": step.weight, "seconds": seconds, "steps": 1}.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         for player, loss in step.loss.items():
             name = "loss" if len(step.loss) == 1 else f"loss_{player}"
-            self.sums[name] = self.sums.get(name, 0.0) + loss * step.rows
+            self.sums[name] = self.sums.get(name, 0.0) + loss * step.weight
         self.sums["grad_norm"] = self.sums.get("grad_norm", 0.0) + sum(step.grad_norm.values())
         if (step.number - 1) % self.stride:
             return
@@ -46,7 +48,7 @@ class Diary:
         """Close an epoch: its row, with ``train_…`` and ``val_…`` metrics. Updates the best."""
         sums = self.sums
         row: dict[str, float | None] = {"epoch": step.epoch + 1, "step": step.number}
-        row |= {f"train_{n}": value / sums["rows"] for n, value in sums.items() if n.startswith("loss")}
+        row |= {f"train_{n}": value / sums["weight"] for n, value in sums.items() if n.startswith("loss")}
         row |= {f"train_{name}": value for name, value in train.items() if name != "loss"}
         row |= {f"val_{name}": value for name, value in val.items()}
         row |= {"lr": step.lr, "grad_norm": sums["grad_norm"] / sums["steps"]}
@@ -56,6 +58,15 @@ class Diary:
         if self._is_better(val):
             self.best = {"epoch": float(step.epoch + 1), **val}
         return row
+
+    def sample(self, epoch: int, texts: list[str]) -> None:
+        """Note what the model wrote after an epoch. The first and the last are kept always; of the others, those nearest
+        to their neighbours are dropped, by ratio: what a model writes changes most in its first epochs."""
+        kept = self.samples
+        kept.append({"epoch": epoch, "texts": texts})
+        if len(kept) > SAMPLES:
+            inner = range(1, len(kept) - 1)
+            del kept[min(inner, key=lambda i: kept[i + 1]["epoch"] / kept[i - 1]["epoch"])]
 
     def _is_better(self, val: Mapping[str, float]) -> bool:
         """By the goal's metric; where that is the same, as it often is on few rows, by the loss."""
@@ -87,3 +98,4 @@ class Diary:
         self.trace = {name: list(column) for name, column in note["trace"].items()}
         self.best = note["best"] and dict(note["best"])
         self.stride, self.seconds, self.sums = note["stride"], note["seconds"], dict(note["sums"])
+        self.samples = [dict(sample) for sample in note.get("samples", [])]  # runs of earlier versions have none

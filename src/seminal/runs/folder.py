@@ -140,7 +140,11 @@ class RunFolder:
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor], note: Any = None) -> None:
         """Tensors as one safetensors file, with a JSON note in its header."""
-        plain = {key: value.detach().to("cpu").contiguous() for key, value in tensors.items()}
+        plain: dict[str, Tensor] = {}
+        for key, value in tensors.items():
+            value = value.detach().to("cpu").contiguous()
+            shared = any(value.data_ptr() == other.data_ptr() for other in plain.values() if value.numel())
+            plain[key] = value.clone() if shared else value  # one matrix with two names is written under both
         self.write(name, save(plain, {"seminal": json.dumps(to_json(note))}))
 
     def read_tensors(self, name: str) -> tuple[dict[str, Tensor], Any]:

@@ -8,7 +8,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from seminal.core import Order, Precision, Recipe, Source, UserError
+from seminal.data.pairs import PairsSource
+from seminal.decode.beam import Beam
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import FixedCrop
 from seminal.report.terminal import console, say, table
-from seminal.runs import portrait
+from seminal.runs import portrait, text_scores
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
@@ -27,6 +29,9 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.others import ALL, other_data
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
+from seminal.tasks.language import Language
+from seminal.tasks.tagging import Tagging
+from seminal.tasks.translation import Translation
 from seminal.train.evaluate import predicted, scored
 from seminal.train.precision import arithmetic, in_layout, laid_out
 
@@ -37,42 +42,62 @@ PERCENT = portrait.PERCENT
 # --------------------------------------------------------------------------------------------------------------- eval
 
 
-def evaluate(
-    run: str,
-    *,
-    data: str | None = None,
-    split: str | None = None,
-    ten_crop: bool = False,
-    weights: str = "best",
-    as_json: bool = False,
-) -> int:
+@dataclass(frozen=True)
+class EvalAsk:
+    """What to score, and how."""
+
+    run: str
+    data: str | None = None
+    split: str | None = None
+    ten_crop: bool = False
+    weights: str = "best"
+    as_json: bool = False
+    beam: int = 4
+    alpha: float = 0.6
+
+
+def evaluate(ask: EvalAsk) -> int:
     """Score the run's weights on a split of its own data, or of other data; writes ``predictions.csv``."""
-    folder = RunFolder.existing(run)
+    folder, split, weights = RunFolder.existing(ask.run), ask.split, ask.weights
     plan = plan_of(folder)
     device = device_for(plan.run.device)
-    if data is None:
+    if ask.data is None:
         source = source_of(folder, plan, device)
-        split = split or ("test" if "test" in source.spec.counts else "val")
+        split = split or next((name for name in source.spec.counts if name.startswith("test")), "val")
     else:
-        source, split = other_data(data, folder, plan, split), split or ALL
+        source, split = other_data(ask.data, folder, plan, split), split or ALL
     if split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
     recipe = plan.recipe
     model = laid_out(best_model(folder, plan, device, weights), recipe.precision or Precision())
     order = Order(split, max(recipe.batch, 128), scaling=recipe.scaling)
-    if ten_crop:
-        metrics = _ten_crops(model, source, recipe, order)
-    else:
+    signature = ""
+    if isinstance(source, PairsSource):
+        metrics, signature, lines = text_scores.translation(model, source, order, Beam(ask.beam, alpha=ask.alpha))
+        metrics = recipe.task.summary(scored(model, source, recipe, order)) | metrics
+        _write_csv(folder.path / "predictions.csv", text_scores.HEAD, lines)
+    elif source.spec.kind == "stream":
+        metrics = text_scores.language(recipe.task.summary(scored(model, source, recipe, order)), source.spec, split)
+    elif source.spec.kind == "tagged":
         metrics = recipe.task.summary(scored(model, source, recipe, order))
-    _write_predictions(folder, model, source, recipe, order)
-    if as_json:
-        print(json.dumps({"run": str(folder.path), "split": split, "rows": source.spec.counts[split], **metrics}))
+        _write_csv(folder.path / "predictions.csv", text_scores.HEAD, text_scores.tagged(model, source, recipe, order))
+    else:
+        metrics = _ten_crops(model, source, recipe, order) if ask.ten_crop else {}
+        metrics = metrics or recipe.task.summary(scored(model, source, recipe, order))
+        _write_predictions(folder, model, source, recipe, order)
+    if ask.as_json:
+        rows = source.spec.counts[split]
+        signed = {"signature": signature} if signature else {}
+        print(json.dumps({"run": str(folder.path), "split": split, "rows": rows, **metrics, **signed}))
         return 0
-    crops = ", ten crops of each" if ten_crop else ""
+    crops = ", ten crops of each" if ask.ten_crop else ""
     say(split, f"{source.spec.counts[split]:,} rows of {source.spec.name}{crops}, {weights} weights")
     for name, value in metrics.items():
         say(name, f"{value:.2%}" if name in PERCENT else f"{value:.5g}")
-    say("written", f"{folder.path}/predictions.csv")
+    if signature:
+        say("signature", signature)
+    if source.spec.kind != "stream":
+        say("written", f"{folder.path}/predictions.csv")
     return 0
 
 
@@ -136,6 +161,15 @@ def predict(run: str, inputs: list[str], *, top: int = 3, csv_file: str | None =
         raise UserError(f"--top {top} shows nothing: write 1 or more.")
     folder = RunFolder.existing(run)
     plan = plan_of(folder)
+    kind = type(plan.recipe.task)
+    if kind in (Translation, Language):
+        verb = "translate" if kind is Translation else "generate"
+        raise UserError(f"{run} predicts no classes: write `seminal {verb} {run}`.")
+    inputs = text_scores.spread_out(inputs, encoder_of(folder))
+    if kind is Tagging:
+        return text_scores.print_tags(
+            best_model(folder, plan, device_for(plan.run.device)), folder, inputs, as_json=as_json
+        )
     lines: list[list[str]] = []
     head: list[str] = []
     with warnings.catch_warnings(record=True) as noticed:  # such as a category that training did not have

@@ -21,6 +21,8 @@ from seminal.runs.shelf import paper_of, recipe_by_name, recipe_names
 from seminal.runs.sources import open_source
 from seminal.train import distributed
 
+UNITS = {"images": "images", "pairs": "sentence pairs", "stream": "windows", "labelled": "texts", "tagged": "sentences"}
+
 
 @dataclass(frozen=True)
 class Maker:
@@ -33,8 +35,8 @@ class Maker:
 
     def plan(self) -> tuple[Plan, Source]:
         """Reads the data and resolves the recipe."""
-        name, paper = paper_of(self.variant)
-        source = open_source(self.data, paper.variants[self.variant], str(device_for(self.run.device)))
+        name, _ = paper_of(self.variant)
+        source = open_source(self.data, name, self.variant, str(device_for(self.run.device)))
         ask = self.recipe.recipe
         if ask is not None and ask not in recipe_names(name) and Path(ask).is_dir():
             recipe = self._borrowed(Path(ask), source)
@@ -82,8 +84,19 @@ def introduce(make: Maker, plan: Plan, source: Source) -> None:
 def _sized(source: Source) -> Iterator[str]:
     """``1,437 training and 360 validation images, 1×8×8, 10 classes`` in parts."""
     spec = source.spec
-    kind = "images" if spec.kind == "images" else "rows"
     names = {"train": "training", "val": "validation", "test": "test"}
-    yield " and ".join(f"{count:,} {names.get(split, split)}" for split, count in spec.counts.items()) + f" {kind}"
-    yield "×".join(map(str, spec.shape)) if spec.kind == "images" else f"{spec.shape[0]} features"
-    yield f"{len(spec.classes)} classes" if spec.classes else f"target {', '.join(spec.target_names)}"
+    sizes = [f"{count:,} {names.get(split, split)}" for split, count in spec.counts.items()]
+    yield (
+        " and ".join([", ".join(sizes[:-1]), sizes[-1]] if len(sizes) > 1 else sizes)
+        + f" {UNITS.get(spec.kind, 'rows')}"
+    )
+    if spec.kind == "images":
+        yield "×".join(map(str, spec.shape))
+    elif spec.kind == "table":
+        yield f"{spec.shape[0]} features"
+    else:
+        yield f"{spec.tokens['train']:,} tokens to learn from"
+    if spec.classes:
+        yield f"{len(spec.classes)} classes"
+    elif spec.target_names:
+        yield f"target {', '.join(spec.target_names)}"

@@ -27,7 +27,7 @@ A = TypeVar("A", DataAsk, RecipeAsk, RunAsk)
 def train(given: dict[str, Any]) -> int:
     """The verb ``seminal train`` with its flags, by name."""
     if given["eval_only"] is not None:
-        return judging.evaluate(given["eval_only"])
+        return judging.evaluate(judging.EvalAsk(given["eval_only"]))
     if given["resume"] is not None:
         if RecipeAsk(**_of(RecipeAsk, given)) != RecipeAsk():
             raise UserError(
@@ -90,6 +90,7 @@ def _of(kind: type[A], given: dict[str, Any], without: tuple[str, ...] = ()) -> 
 
 def _refuse_nonsense(ask: DataAsk, run: RunAsk) -> None:
     least = {"size": (ask.size, 1), "workers": (ask.workers, 0), "memory-limit": (ask.memory_limit, 0)}
+    least |= {"vocab-size": (ask.vocab_size, 5), "max-length": (ask.max_length, 2)}
     least |= {
         "split-seed": (ask.split_seed, 0),
         "save-every": (run.save_every, 0),

@@ -16,7 +16,6 @@ from seminal.data.tables import TableEncoder
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of
-from seminal.runs.shelf import papers
 from seminal.runs.sources import BUNDLED, TABLES, expanded, is_table, open_source
 
 ALL = "all"  # what the one split is called where the user names none
@@ -66,8 +65,7 @@ def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> S
         raise UserError(
             f"{data} is not of the form of the run's own data ({plan.data.data}): give data of the same form."
         )
-    config = papers()[plan.paper].variants[plan.recipe.variant]
-    source = open_source(replace(plan.data, data=data, fold=None, folds=None), config, "cpu")
+    source = open_source(replace(plan.data, data=data, fold=None, folds=None), plan.paper, plan.recipe.variant, "cpu")
     splits = [split] if split else list(source.spec.counts)
     if split and split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")

@@ -77,7 +77,7 @@ def source_of(folder: RunFolder, plan: Plan, device: torch.device) -> Source:
             f"{folder.path} holds weights that were trained elsewhere, and no data of its own. `seminal eval` scores it on "
             f"yours with `--data DATA`; `seminal train {plan.recipe.variant} DATA --from {folder.path}` goes on from it."
         )
-    source = open_source(plan.data, papers()[plan.paper].variants[plan.recipe.variant], str(device))
+    source = open_source(plan.data, plan.paper, plan.recipe.variant, str(device))
     changed = f"{plan.data.data} is not what it was when this run began:"
     if folder.read_text("split.csv") != split_table(source):
         raise UserError(

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seminal.core import Order, Recipe, Source
+from seminal.core import DataSpec, Order, Recipe, Source
 from seminal.pieces.measure import parameters
 from seminal.report import data as report_data
 from seminal.report import page
 from seminal.report.data import Citation, Picture, Report, Scatter
 from seminal.report.pictures import first_filters, png
-from seminal.report.words import metric_name
+from seminal.report.words import metric_name, shortened
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
@@ -25,11 +25,13 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.plan import Plan, best_model
 from seminal.runs.shelf import papers, published
+from seminal.runs.text_portrait import evidence, text_of, with_texts
 from seminal.train.evaluate import predicted
 
-PERCENT = ("top1", "top5", "recall")
+PERCENT = ("top1", "top5", "recall", "accuracy", "f1")
 MISTAKES = 24
 PER_CLASS = 4
+LONGEST_TEXT = 400  # characters of a text that is shown
 
 
 def finish(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> None:
@@ -57,15 +59,29 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
         environment=read_json(folder.path / "env.json"),
         command=(folder.path / "command.txt").read_text(encoding="utf-8").strip(),
         notes=spec.notes,
-        next_commands=(
-            (f"seminal predict {folder.path} INPUT", "predict for your own files"),
-            (f"seminal eval {folder.path}", "score the best weights again"),
-            (f"seminal compare {folder.path} OTHER", "see what another run did otherwise"),
-        ),
+        next_commands=next_commands(folder, spec),
     )
+    if spec.kind in ("pairs", "stream", "tagged"):
+        return with_texts(report, model, plan, source, diary)
     if spec.classes:
         return _with_classes(report, model, plan, source)
     return _with_scatter(report, model, plan, source)
+
+
+def next_commands(folder: RunFolder, spec: DataSpec) -> tuple[tuple[str, str], ...]:
+    """What to type next, the most natural first."""
+    run = folder.path
+    first = {
+        "images": (f"seminal predict {run} YOUR.png", "predict for your own pictures"),
+        "table": (f"seminal predict {run} YOUR.csv", "predict for your own rows"),
+        "pairs": (f'seminal translate {run} "A SENTENCE"', "translate your own sentences"),
+        "stream": (f'seminal generate {run} --prompt "ONCE"', "let it write"),
+    }.get(spec.kind, (f'seminal predict {run} "A SENTENCE"', "predict for your own texts"))
+    return (
+        first,
+        (f"seminal eval {run}", "score the best weights again"),
+        (f"seminal compare {run} OTHER", "see what another run did otherwise"),
+    )
 
 
 def _headline(plan: Plan, diary: Diary, model: nn.Module) -> Iterator[tuple[str, str]]:
@@ -100,25 +116,33 @@ def _with_classes(report: Report, model: nn.Module, plan: Plan, source: Source) 
     confusion = torch.bincount(target * len(classes) + guess, minlength=len(classes) ** 2).view(len(classes), -1)
     of_class = confusion.sum(1)
     recalls = [float(confusion[c, c] / n) if n else None for c, n in enumerate(of_class.tolist())]
+    mistakes = list(_mistakes(source, index, target, probability))
     return replace(
         report,
         classes=classes,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         recalls=tuple(recalls),
-        mistakes=tuple(_mistakes(source, index, target, probability)),
+        mistakes=tuple(_with_text(source, row, picture) for row, _, picture in mistakes),
+        evidence=tuple(evidence(model, recipe, source, mistakes)),
         samples=_samples(source, plan) if source.spec.kind == "images" else {},
     )
 
 
-def _mistakes(source: Source, index: Tensor, target: Tensor, probability: Tensor) -> Iterator[Picture]:
-    """The wrong predictions the model was surest of."""
+def _mistakes(source: Source, index: Tensor, target: Tensor, probability: Tensor) -> Iterator[tuple[int, int, Picture]]:
+    """The wrong predictions the model was surest of: row, predicted class, and what is shown of it."""
     sure, guess = probability.max(1)
     wrong = (guess != target).nonzero()[:, 0]
     classes = source.spec.classes
     for i in wrong[sure[wrong].argsort(descending=True)][:MISTAKES].tolist():
         row = int(index[i])
         caption = f"is {classes[int(target[i])]}, called {classes[int(guess[i])]} ({float(sure[i]):.0%} sure)"
-        yield Picture(_picture(source, "val", row), caption, source.name("val", row))
+        yield row, int(guess[i]), Picture(_picture(source, "val", row), caption, source.name("val", row))
+
+
+def _with_text(source: Source, row: int, picture: Picture) -> Picture:
+    """What is said of a text, and the text."""
+    text = shortened(text_of(source, "val", row), LONGEST_TEXT)
+    return replace(picture, caption=f"{picture.caption}: “{text}”") if text else picture
 
 
 def _picture(source: Source, split: str, row: int) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 
 import seminal.papers
 import seminal.recipes
-from seminal.core import DataSpec, Paper, Recipe, UserError
+from seminal.core import DataSpec, Paper, Reading, Recipe, UserError
 
 
 def papers() -> dict[str, Paper]:
@@ -56,6 +56,12 @@ def recipe_names(name: str) -> list[str]:
     module = recipes_of(name)
     names = [n for n in ("paper", "modern") if n in vars(module)]
     return sorted(names, key=lambda n: n != module.DEFAULT)
+
+
+def reading_of(name: str, variant: str) -> Reading | None:
+    """How a model wants text to be read; None where it reads no text."""
+    reading = vars(recipes_of(name)).get("reading")
+    return reading(variant) if reading else None
 
 
 def recipe_by_name(name: str, variant: str, spec: DataSpec, ask: str | None) -> Recipe:

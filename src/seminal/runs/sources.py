@@ -1,27 +1,33 @@
-"""From the words after ``train MODEL`` to a source of batches: a bundled name, a folder, an archive or a table."""
+"""From the words after ``train MODEL`` to a source of batches: a bundled name, a folder, an archive, a table or text."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from seminal.core import Config, Source, UserError
+from seminal.core import Reading, Source, UserError
 from seminal.data import images, tables
 from seminal.data.split import Fold, Holdout
 from seminal.pieces.measure import example_size
 from seminal.runs.asks import DataAsk
-from seminal.runs.shelf import nearest
+from seminal.runs.shelf import nearest, papers, reading_of
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 WORKBOOKS = (".xlsx", ".xls", ".ods")  # refused, by the reader of tables, which says how to go on
+TAGGED = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".conllu", ".txt")  # a line for each token
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 BUNDLED = ("digits", "iris", "wine", "breast-cancer", "diabetes")
 SMALL = 96  # pictures that all have one size up to this are kept as they are, whatever size the paper used
 
 
-def open_source(ask: DataAsk, config: Config, device: str) -> Source:
-    """The data, ready to give batches. Raises `UserError` for whatever is wrong with them."""
+def open_source(ask: DataAsk, name: str, variant: str, device: str) -> Source:
+    """The data for the model ``variant`` of the paper ``name``, ready to give batches. Raises `UserError` for whatever is
+    wrong with them."""
     split = _split(ask)
     path = expanded(ask.data)
+    reading = reading_of(name, variant)
+    if reading is not None:
+        return _text(ask, _asked(reading, ask), path, device)
     if ask.data in BUNDLED and not path.exists():
         if ask.data == "digits":
             return images.digits(split=split, device=device)
@@ -37,9 +43,50 @@ def open_source(ask: DataAsk, config: Config, device: str) -> Source:
             "For pictures, give the folder."
         )
     listing = images.scan(path, split=split, on_bad_file=ask.on_bad_file)
+    config = papers()[name].variants[variant]
     size = ask.size or _size(listing.native_size, example_size(config))
     limit = int(ask.memory_limit * 2**30)
     return images.load(listing, size=size, device=device, memory_limit=limit, workers=ask.workers)
+
+
+def _text(ask: DataAsk, reading: Reading, path: Path, device: str) -> Source:
+    """Text, in the form the model reads."""
+    if not path.exists():
+        raise UserError(
+            f"there is no {ask.data}.{_near(ask.data)} Give a file of text, or a folder with train and val."
+        )
+    # Without a word of the user, text holds out its own share for validation: a tenth of much is enough.
+    split = None if ask.val_fraction is None and ask.folds is None and not ask.split_seed else _split(ask)
+    # The readers of text are imported late: tokenisers are of no use to pictures.
+    if reading.form == "pairs":
+        from seminal.data import pairs
+
+        asked = pairs.PairsAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file)
+        return pairs.read(path, reading, asked, device)
+    if reading.form == "stream":
+        from seminal.data import stream
+
+        return stream.read(path, reading, stream.StreamAsk(split, ask.vocab_size), device)
+    if _is_tagged(path):
+        from seminal.data import tagged
+
+        return tagged.read(path, reading, tagged.TaggedAsk(split, ask.vocab_size), device)
+    from seminal.data import labelled
+
+    asked_labels = labelled.LabelledAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file)
+    return labelled.read(path, reading, asked_labels, device)
+
+
+def _asked(reading: Reading, ask: DataAsk) -> Reading:
+    """With what the user said instead."""
+    longest = ask.max_length or reading.longest
+    return replace(reading, tokens=ask.tokens or reading.tokens, longest=longest)
+
+
+def _is_tagged(path: Path) -> bool:
+    """Whether a file, or the training file of a folder, has a line for each token."""
+    names = [p.name for p in path.iterdir() if p.name.lower().startswith("train")] if path.is_dir() else [path.name]
+    return any(name.lower().removesuffix(".gz").endswith(TAGGED) for name in names)
 
 
 def expanded(data: str) -> Path:
@@ -55,7 +102,7 @@ def expanded(data: str) -> Path:
 def _split(ask: DataAsk) -> Holdout | Fold:
     if ask.fold is not None and ask.folds is not None:
         return Fold(ask.fold, ask.folds, ask.split_seed)
-    return Holdout(ask.val_fraction, ask.split_seed)
+    return Holdout(0.2 if ask.val_fraction is None else ask.val_fraction, ask.split_seed)
 
 
 def is_table(path: Path) -> bool:

@@ -23,6 +23,7 @@ from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import Stop, command_line, device_for, environment, joined
 from seminal.runs.plan import Plan, model_of, plan_of, source_of, split_table
+from seminal.runs.text_portrait import written
 from seminal.train import distributed
 from seminal.train.evaluate import scored, weights
 from seminal.train.loop import train
@@ -30,7 +31,6 @@ from seminal.train.nonfinite import NonFiniteError
 from seminal.train.precision import chosen, described, laid_out, measured
 from seminal.train.state import State
 
-PERCENT = ("top1", "top5", "recall")
 STOPPED = 130  # the exit code of a program ended with Ctrl-C
 
 
@@ -68,7 +68,7 @@ def begin(plan: Plan, source: Source, device: torch.device) -> Run:
             folder.write("command.txt", command_line() + "\n")
             folder.write("split.csv", split_table(source))
             if plan.recipe.transfer:
-                _save(run)  # the weights it starts from may be gone when it is resumed
+                _save(run)  # the weights it starts from may be gone when it is resumed; nothing is spread yet
             folder.write_json("recipe.json", plan)  # last: where it is, everything is, and the run can be resumed
         except UserError as error:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -135,23 +135,24 @@ def _steps(run: Run, progress: Progress, stop: Stop) -> bool:
     """All steps that are left. Returns False where the user stopped it."""
     saved, cost, clock, pace = time.monotonic(), 0.0, time.perf_counter(), 0.0
     board = _tensorboard(run)
-    patience = run.plan.recipe.patience
+    patience, counts_rows = run.plan.recipe.patience, run.source.spec.kind in ("images", "table")
     if patience is not None and run.diary.waited() >= patience:
         return True  # it was stopped early, and killed before it had said so
     for step in train(run.model, run.source, run.plan.recipe, run.state):
         took = time.perf_counter() - clock
         pace = took if not pace else 0.9 * pace + 0.1 * took
-        run.diary.step(step, took)
-        progress.step(step, step.rows / pace)
+        amount = step.rows if counts_rows else step.weight
+        run.diary.step(step, amount, took)
+        progress.step(step, amount / pace)
         enough = False
         if step.ends_epoch:
             row = _score(run, step)
             progress.epoch(row)
             board(row)
             enough = patience is not None and run.diary.waited() >= patience
-        asked = _anyone(stop.asked)
         # A checkpoint may cost at most a thirtieth of the time it protects.
-        due = time.monotonic() - saved >= max(run.plan.run.save_every, 30 * cost)
+        due = run.first and time.monotonic() - saved >= max(run.plan.run.save_every, 30 * cost)
+        asked, due = _anyone(stop.asked, due)
         if due or asked or enough or step.number == step.steps:
             started = time.monotonic()
             _save(run)
@@ -174,9 +175,12 @@ def _score(run: Run, step: Step) -> dict[str, float | None]:
     with weights(run.model, run.state.best_weights()):
         on_val = recipe.task.summary(scored(run.model, source, recipe, val))
         on_train = recipe.task.summary(scored(run.model, source, recipe, train_rows, batches))
+        texts = written(run.model, source, recipe) if run.first else []
     goal = recipe.task.goal
     run.state.scores.append(-on_val[goal.metric] if goal.higher else on_val[goal.metric])
     row = run.diary.epoch(step, on_train, on_val)
+    if texts:
+        run.diary.sample(step.epoch + 1, texts)
     if run.first:
         if run.diary.improved:
             note = {"variant": recipe.variant, "epoch": row["epoch"], **on_val}
@@ -187,10 +191,11 @@ def _score(run: Run, step: Step) -> dict[str, float | None]:
 
 
 def _save(run: Run) -> None:
-    """The complete state in one atomic file."""
+    """The complete state in one atomic file. Every process must call it: a part of the state may be spread over them."""
+    tensors = run.state.tensors()
     if run.first:
         note = {"counters": run.state.counters(), "diary": run.diary.note()}
-        run.folder.write_tensors("last.state", run.state.tensors(), note)
+        run.folder.write_tensors("last.state", tensors, note)
 
 
 # ------------------------------------------------------------------------------------------------- before the first step
@@ -242,8 +247,8 @@ def _progress(run: Run) -> Progress:
     return Progress(
         run.plan.recipe.epochs,
         goal,
-        unit="images" if run.source.spec.kind == "images" else "rows",
-        percent=goal.metric in PERCENT,
+        unit={"images": "images", "table": "rows"}.get(run.source.spec.kind, "tokens"),
+        percent=goal.metric in portrait.PERCENT,
         best=(best[goal.metric], int(best["epoch"])) if best else None,
         every=run.plan.run.log_interval,
         out=None if run.first else console(open(os.devnull, "w")),
@@ -253,12 +258,10 @@ def _progress(run: Run) -> Progress:
 def _farewell(run: Run) -> None:
     folder, best, goal = run.folder.path, run.diary.best, run.plan.recipe.task.goal
     if best:
-        value = f"{best[goal.metric]:.1%}" if goal.metric in PERCENT else f"{best[goal.metric]:.4g}"
+        value = f"{best[goal.metric]:.1%}" if goal.metric in portrait.PERCENT else f"{best[goal.metric]:.4g}"
         say("best", f"{value} {metric_name(goal.metric)} (epoch {best['epoch']:.0f}) · {folder}/best.safetensors")
     say("report", f"{folder}/report.html")
-    say(
-        "next", f"seminal predict {folder} {'YOUR.png' if run.source.spec.kind == 'images' else 'YOUR.csv'}", wrap=False
-    )
+    say("next", portrait.next_commands(run.folder, run.source.spec)[0][0], wrap=False)
 
 
 def _told(run: Run, error: NonFiniteError) -> str:
@@ -272,11 +275,11 @@ def _told(run: Run, error: NonFiniteError) -> str:
     )
 
 
-def _anyone(asked: bool) -> bool:
-    """Whether any process was asked to stop: all stop after the same step."""
+def _anyone(*asked: bool) -> tuple[bool, ...]:
+    """Whether any process was asked to: all do the same after the same step."""
     if distributed.world() == 1:
         return asked
-    return bool(distributed.added(torch.tensor(float(asked)))[0])
+    return tuple(bool(total) for total in distributed.added(torch.tensor(asked, dtype=torch.float32))[0])
 
 
 def _tensorboard(run: Run) -> Any:

@@ -7,6 +7,7 @@ normalisation takes its statistics over the global batch for the same reason.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
@@ -34,6 +35,21 @@ def added(*values: Tensor) -> tuple[Tensor, ...]:
     for total in totals:
         dist.all_reduce(total)
     return totals
+
+
+def all_rows(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The rows of all processes in their global order: process r holds rows r, r + world, … Every process must call it."""
+    if world() == 1 or not tensors:
+        return dict(tensors)
+    parts: list[dict[str, Tensor]] = [{} for _ in range(world())]
+    dist.all_gather_object(parts, {name: value.cpu() for name, value in tensors.items()})
+    whole = {}
+    for name in tensors:
+        rows = sum(len(part[name]) for part in parts)
+        whole[name] = parts[0][name].new_empty(rows, *parts[0][name].shape[1:])
+        for number, part in enumerate(parts):
+            whole[name][number :: world()] = part[name]
+    return whole
 
 
 def parallel(model: nn.Module, players: int) -> nn.Module:

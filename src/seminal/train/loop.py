@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -45,21 +45,27 @@ def train(model: nn.Module, source: Source, recipe: Recipe, state: State | None 
             state.epoch, state.position = state.epoch + 1, 0
         order = replace(order, epoch=state.epoch, start=state.position)
         epoch_steps = min(source.steps(order), state.position + steps - state.step)
+        if not state.position:
+            state.carry = {}  # a stream is read from its beginning
         for batch in source.batches(order):
+            batch = batch | state.carry
             lr = recipe.lr * recipe.schedule(state.step, steps, tuple(state.scores))
             with _own_randomness(recipe.seed, state.step, device):
                 turns = _move(view, state, recipe, in_layout(batch, device, precision), lr)
             state.step, state.position = state.step + 1, state.position + 1
+            if state.position == source.steps(order) and state.epoch >= recipe.epochs - recipe.average:
+                state.add_to_average()
             yield Step(
                 number=state.step,
                 steps=steps,
                 epoch=state.epoch,
                 position=state.position,
                 epoch_steps=epoch_steps,
-                loss={player: loss for player, (loss, _) in turns.items()},
+                loss={player: moved.loss for player, moved in turns.items()},
                 lr=lr,
-                grad_norm={player: norm for player, (_, norm) in turns.items()},
+                grad_norm={player: moved.norm for player, moved in turns.items()},
                 rows=len(batch["index"]) * distributed.world(),
+                weight=next(iter(turns.values())).weight,
             )
             if state.step >= steps:
                 return
@@ -73,15 +79,25 @@ def total_steps(source: Source, recipe: Recipe) -> int:
     return sum(source.steps(replace(order, epoch=epoch)) for epoch in range(recipe.epochs))
 
 
-def _move(model: nn.Module, state: State, recipe: Recipe, batch: Batch, lr: float) -> dict[str, tuple[float, float]]:
-    """One step of every player on one batch: (mean loss, gradient norm) each. ``model`` computes; ``state`` is moved."""
+@dataclass(frozen=True)
+class _Moved:
+    """One player's step: mean loss, gradient norm before clipping, and what the loss is a mean over."""
+
+    loss: float
+    norm: float
+    weight: float
+
+
+def _move(model: nn.Module, state: State, recipe: Recipe, batch: Batch, lr: float) -> dict[str, _Moved]:
+    """One step of every player on one batch. ``model`` computes; ``state`` is moved."""
     model.train()
     transfer.keep_still(state.model, recipe.transfer)
     before = [b.clone() for b in state.model.buffers()]
     precision = recipe.precision or Precision()
     parts = _micro_batches(batch, recipe.accumulate)
     lanes = [recipe.task.turns(model, part) for part in parts]
-    told: dict[str, tuple[float, float]] = {}
+    told: dict[str, _Moved] = {}
+    carries: list[Mapping[str, Tensor]] = []
     for player, optimiser in state.optimisers.items():
         state.model.zero_grad(set_to_none=True)  # also what another player's loss has left behind
         turns = []
@@ -92,21 +108,25 @@ def _move(model: nn.Module, state: State, recipe: Recipe, batch: Batch, lr: floa
             with contextlib.nullcontext() if last else _without_exchange(model):
                 turn.loss.backward()
             turns.append(Turn(turn.player, turn.loss.detach(), turn.weight.detach()))
-        loss, norm = _step(optimiser, turns, lr, recipe.clip)
-        if not (loss < float("inf") and norm < float("inf")):  # false for NaN too
+            carries += [turn.carry] if turn.carry else []
+        moved = _step(optimiser, turns, lr, recipe.clip)
+        if not (moved.loss < float("inf") and moved.norm < float("inf")):  # false for NaN too
             for buffer, value in zip(state.model.buffers(), before):
                 buffer.copy_(value)
             cause, rows = _explain(state.model, recipe, parts, precision)
             for buffer, value in zip(state.model.buffers(), before):
                 buffer.copy_(value)
-            raise NonFiniteError(state.step + 1, f"the {player}'s loss is {loss}, its gradient {norm}: {cause}", rows)
-        told[player] = (loss, norm)
+            raise NonFiniteError(
+                state.step + 1, f"the {player}'s loss is {moved.loss}, its gradient {moved.norm}: {cause}", rows
+            )
+        told[player] = moved
+    state.carry = {name: torch.cat([c[name].detach() for c in carries]) for name in (carries[0] if carries else ())}
     if state.ema:
         _follow(state.ema, state.model.state_dict(), min(recipe.ema, (1 + state.step) / (10 + state.step)))
     return told
 
 
-def _step(optimiser: Optimizer, turns: list[Turn], lr: float, clip: float | None) -> tuple[float, float]:
+def _step(optimiser: Optimizer, turns: list[Turn], lr: float, clip: float | None) -> _Moved:
     """Divide the summed gradients once by the total weight, clip, step; no step where they are not finite."""
     loss = torch.stack([turn.loss for turn in turns]).sum().double()
     weight = torch.stack([turn.weight for turn in turns]).sum().double()
@@ -115,16 +135,16 @@ def _step(optimiser: Optimizer, turns: list[Turn], lr: float, clip: float | None
     # Over several ranks the gradients were averaged, not summed.
     share = distributed.world() / float(weight)
     norm = float(get_total_norm(gradients)) * share
-    mean = float(loss / weight)
-    if not (mean < float("inf") and norm < float("inf")):
-        return mean, norm
+    moved = _Moved(float(loss / weight), norm, float(weight))
+    if not (moved.loss < float("inf") and norm < float("inf")):
+        return moved
     if clip is not None and norm > clip:
         share *= clip / norm
     torch._foreach_mul_(gradients, share)
     for group in optimiser.param_groups:
         group["lr"] = lr * group["rate"]
     optimiser.step()
-    return mean, norm
+    return moved
 
 
 def _micro_batches(batch: Batch, parts: int) -> list[Batch]:

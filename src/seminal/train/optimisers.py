@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from seminal.core import Optim, UserError
 
-NAMES = ("sgd", "adagrad", "rmsprop", "adam", "adamw")
+NAMES = ("sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
 
 
 def optimisers(
@@ -47,6 +47,8 @@ def _optimiser(groups: list[dict[str, object]], optim: Optim) -> Optimizer:
         return torch.optim.AdamW(groups, lr=lr, betas=optim.betas, eps=optim.eps, fused=fused)
     if optim.name == "adagrad":
         return torch.optim.Adagrad(groups, lr=lr, eps=optim.eps)
+    if optim.name == "adadelta":
+        return torch.optim.Adadelta(groups, lr=lr, rho=optim.betas[1], eps=optim.eps)
     if optim.name == "rmsprop":
         return torch.optim.RMSprop(groups, lr=lr, alpha=optim.betas[1], eps=optim.eps, momentum=optim.momentum)
     raise UserError(f"there is no optimiser `{optim.name}`. Write one of: {', '.join(NAMES)}.")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seminal.core import Recipe
+from seminal.train import distributed
 from seminal.train.optimisers import optimisers
 from seminal.train.transfer import prepared
 
@@ -26,6 +27,9 @@ class State:
     model: nn.Module
     optimisers: dict[str, Optimizer]
     ema: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)  # of the last epochs, where the recipe asks for it
+    averaged: int = 0  # epochs in it
+    carry: dict[str, Tensor] = field(default_factory=dict)  # this rank's rows: see `Turn.carry`
     step: int = 0  # steps made
     epoch: int = 0
     position: int = 0  # batches of this epoch done
@@ -39,19 +43,34 @@ class State:
         return cls(model, optimisers(recipe.task.players(model), recipe.optim, rates), ema)
 
     def best_weights(self) -> dict[str, Tensor]:
-        """The weights to validate and to ship: the moving average where there is one."""
-        return self.ema or self.model.state_dict()
+        """The weights to validate and to ship: the average where there is one."""
+        return self.average or self.ema or self.model.state_dict()
+
+    def add_to_average(self) -> None:
+        """The end of an epoch that the recipe averages over: its weights (their moving average) count as one more."""
+        self.averaged += 1
+        weights = self.ema or self.model.state_dict()
+        self.average = self.average or {name: t.detach().clone() for name, t in weights.items()}
+        for name, mean in self.average.items():
+            if mean.is_floating_point():
+                mean.lerp_(weights[name].detach(), 1 / self.averaged)
+            else:
+                mean.copy_(weights[name])
 
     # ------------------------------------------------------------------------------------------------ to and from disk
 
     def counters(self) -> dict[str, Any]:
         """The part that is JSON."""
-        return {"step": self.step, "epoch": self.epoch, "position": self.position, "scores": self.scores}
+        return {"step": self.step, "epoch": self.epoch, "position": self.position, "scores": self.scores} | {
+            "averaged": self.averaged
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """The part that is tensors, each under a name that tells where it belongs."""
         named = {f"model/{name}": t for name, t in self.model.state_dict().items()}
         named |= {f"ema/{name}": t for name, t in self.ema.items()}
+        named |= {f"average/{name}": t for name, t in self.average.items()}
+        named |= {f"carry/{name}": t for name, t in distributed.all_rows(self.carry).items()}
         for player, optimiser in self.optimisers.items():
             for name, parameter in self._parameters(optimiser):
                 for slot, value in optimiser.state.get(parameter, {}).items():
@@ -62,9 +81,13 @@ class State:
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
         """The inverse of `tensors` and `counters`, into a fresh state of the same case."""
         self.step, self.epoch, self.position = counters["step"], counters["epoch"], counters["position"]
-        self.scores = list(counters["scores"])
+        self.scores, self.averaged = list(counters["scores"]), counters["averaged"]
         self.model.load_state_dict(_below("model/", tensors))
-        self.ema = {name: t.to(self.ema[name].device) for name, t in _below("ema/", tensors).items()}
+        device = next(self.model.parameters()).device
+        self.ema = {name: t.to(device) for name, t in _below("ema/", tensors).items()}
+        self.average = {name: t.to(device) for name, t in _below("average/", tensors).items()}
+        mine = slice(distributed.rank(), None, distributed.world())
+        self.carry = {name: t[mine].to(device) for name, t in _below("carry/", tensors).items()}
         for player, optimiser in self.optimisers.items():
             slots = _below(f"optimiser/{player}/", tensors)
             for name, parameter in self._parameters(optimiser):

@@ -16,7 +16,8 @@ from seminal.core import UserError
 from seminal.weights.keys import renamed, renamed_key, turned
 
 OURS = "seminal"
-PEERS = ("torchvision", "timm", "akamaster")  # a function of this name in weights/PAPER.py maps to its names
+# A function of this name in weights/PAPER.py maps to its names.
+PEERS = ("torchvision", "timm", "akamaster", "huggingface", "marian", "torch_transformer")
 SAID = 4  # names in a message, before "and n more"
 
 

@@ -1,0 +1,82 @@
+"""Plain text in pieces: lines with their ends, and parts of lines that are too long to be read at once.
+
+Nothing holds a whole file, so that it may be larger than memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from seminal.core import UserError
+from seminal.data import lines as text_lines
+
+ENDINGS = (".txt", ".tokens", ".raw")
+LONGEST = 1 << 16  # characters of a piece
+LEAST = 16  # characters of a piece where a line must be cut to hold a part of it out
+
+
+@dataclass(frozen=True)
+class Piece:
+    text: str
+    line: int  # in the file, counted from 1
+
+
+@dataclass(frozen=True)
+class StreamText:
+    """A file, or the pieces ``first`` … ``last`` of it."""
+
+    path: Path
+    longest: int = LONGEST
+    first: int = 0
+    last: int | None = None
+    line: int = 1  # of the first piece
+
+    def pieces(self) -> Iterator[Piece]:
+        """Raises `UserError` where nothing but spaces is found, or no text at all."""
+        full = False
+        for piece in islice(_pieces(self.path, self.longest), self.first, self.last):
+            full = full or not piece.text.isspace()
+            yield piece
+        if not full:
+            raise UserError(f"{self.path.name} is empty: give a file with text, or leave it out.")
+
+    def chunks(self, size: int) -> Iterator[list[Piece]]:
+        """So many pieces at a time."""
+        pieces = self.pieces()
+        while some := list(islice(pieces, size)):
+            yield some
+
+
+def held_out(path: Path, fraction: float) -> tuple[StreamText, StreamText]:
+    """A file in two: what trains, and about the last ``fraction`` of its characters. It is cut at the end of a line; where
+    lines are long beside what is held out, before a space."""
+    sizes = np.array([len(line) + 1 for line in text_lines.lines(path)], dtype=np.int64)
+    total = int(sizes.sum())
+    held = total * fraction
+    if not total:
+        raise UserError(f"{path.name} is empty: give a file with text.")
+    longest = LONGEST if sizes.max() <= held / 2 else max(LEAST, min(LONGEST, int(held / 4)))
+    pieces = ((len(piece.text), piece.line) for piece in _pieces(path, longest))
+    lengths, lines = (np.array(column) for column in zip(*pieces))
+    if len(lengths) < 2:
+        raise UserError(f"{path.name} has too little text to hold a part of it out for validation: give more.")
+    cut = int(np.searchsorted(lengths.cumsum(), total - held)) + 1
+    cut = max(1, min(cut, len(lengths) - 1))
+    return StreamText(path, longest, last=cut), StreamText(path, longest, first=cut, line=int(lines[cut]))
+
+
+def _pieces(path: Path, longest: int) -> Iterator[Piece]:
+    """Lines; those longer than ``longest`` characters are cut before a space, where there is one."""
+    for number, line in enumerate(text_lines.lines(path), 1):
+        text, first = f"{line}\n", 0
+        while len(text) - first > longest:
+            space = text.rfind(" ", first + 1, first + longest)
+            stop = space if space > 0 else first + longest
+            yield Piece(text[first:stop], number)
+            first = stop
+        yield Piece(text[first:], number)

@@ -1,0 +1,194 @@
+"""Texts with a label for each word: a word on each line, its label in the last column, an empty line between sentences.
+
+This is the form of CoNLL's shared tasks (``-DOCSTART-`` lines are left out). Files that end in ``.conllu`` (Universal
+Dependencies) have words in the second column and parts of speech in the fourth. A folder holds ``train.…``, ``val.…`` and
+any test sets; ``.gz`` may follow. See `seminal.data.text_rows` for batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seminal.core import Batch, DataSpec, Reading, UserError
+from seminal.data import lines as text_lines
+from seminal.data.split import Fold, Holdout
+from seminal.data.text_rows import TextRows, TextSource, batched, cut_note, read_rows, splits, unknown_note
+from seminal.data.token_store import stored
+from seminal.data.vocabulary import Vocabulary, counted
+
+ENDINGS = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".conllu", ".txt", ".tsv")
+DOCUMENT = "-DOCSTART-"
+LEAST = 2  # words that training shows less often are unknown, so that an unknown word is nothing new to the model
+
+
+@dataclass(frozen=True)
+class TaggedEncoder:
+    """How a sentence becomes tokens: a token for each word between spaces. Plain text: a run keeps it as JSON."""
+
+    text: Vocabulary
+    longest: int
+
+    def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
+        """Sentences in their order, at most ``batch`` at once: ``input`` (rows, S), ``index`` (rows,)."""
+        yield from batched(inputs, [self.text.ids(line.split()) for line in inputs], batch, self.longest)
+
+
+@dataclass(frozen=True)
+class TaggedAsk:
+    """What the user said of the data."""
+
+    split: Holdout | Fold | None = None
+    vocabulary: int | None = None  # words, exactly
+    on_bad_row: str = "refuse"
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """One split as text."""
+
+    words: Sequence[Sequence[str]]
+    labels: Sequence[Sequence[str]]
+    numbers: np.ndarray  # the line of each first word, counted from 1
+    place: str
+
+    def kept(self, rows: np.ndarray) -> Sentences:
+        """Only some of the sentences."""
+        words, labels = [self.words[i] for i in rows], [self.labels[i] for i in rows]
+        return Sentences(words, labels, self.numbers[rows], self.place)
+
+
+def read(path: Path, reading: Reading, ask: TaggedAsk, device: str = "cpu") -> TextSource:
+    """The sentences of a file, or of a folder of files.
+
+    Raises `UserError`: a line has no label or too few columns (unless bad sentences are skipped), or there is only one
+    label.
+    """
+    notes: list[str] = []
+    files = splits(path, ENDINGS) if path.is_dir() else {"train": path}
+    parts = {split: _sentences(file, ask.on_bad_row, notes) for split, file in files.items()}
+    if "val" not in parts:
+        count = len(parts["train"].words)
+        marks = (ask.split or Holdout(0.1)).assign(np.zeros(count), stratify=False)
+        held = {mark: parts["train"].kept(np.flatnonzero(marks == mark)) for mark in ("train", "val")}
+        notes.append(f"split made here: {len(held['val'].words):,} of {count:,} sentences held out for validation")
+        parts = held | {name: part for name, part in parts.items() if name != "train"}
+    classes = _classes(parts, notes)
+    size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
+    vocabulary = counted(parts["train"].words, "words", size, exactly=exactly, least=LEAST)
+    encoder = TaggedEncoder(vocabulary, reading.longest)
+    rows = {split: _encoded(encoder, part, classes, notes) for split, part in parts.items()}
+    notes += unknown_note(rows["val"].place, vocabulary, rows["val"].tokens.flat)
+    notes.append(
+        f"words: {len(vocabulary):,} tokens, those that the training split shows {LEAST} times or more; a token for each"
+    )
+    name = path.name if path.is_dir() else text_lines.bare(path).stem
+    return TextSource(_spec(name, rows, vocabulary, classes, notes), encoder, rows, device)
+
+
+def _spec(
+    name: str, rows: Mapping[str, TextRows], vocabulary: Vocabulary, classes: Sequence[str], notes: Sequence[str]
+) -> DataSpec:
+    targets = rows["train"].targets
+    assert not isinstance(targets, np.ndarray)
+    return DataSpec(
+        name,
+        "tagged",
+        counts={split: len(part.texts) for split, part in rows.items()},
+        classes=tuple(classes),
+        class_counts=tuple(np.bincount(targets.flat - 1, minlength=len(classes)).tolist()),
+        vocabulary={"text": len(vocabulary)},
+        longest={"text": max(int(part.tokens.lengths.max()) for part in rows.values())},
+        tokens={split: len(part.tokens.flat) for split, part in rows.items()},
+        batched_by="tokens",
+        notes=tuple(notes),
+    )
+
+
+def _encoded(encoder: TaggedEncoder, part: Sentences, classes: Sequence[str], notes: list[str]) -> TextRows:
+    lengths = np.array([len(words) for words in part.words])
+    notes += cut_note(part.place, lengths, encoder.longest, "sentences")
+    code = {name: number for number, name in enumerate(classes, 1)}  # 0 is the padding
+    tokens = stored([read_rows([encoder.text.ids(words) for words in part.words], encoder.longest)])
+    targets = stored([[[code[label] for label in labels[: encoder.longest]] for labels in part.labels]])
+    return TextRows([" ".join(words) for words in part.words], part.place, part.numbers, tokens, targets)
+
+
+def _classes(parts: Mapping[str, Sentences], notes: list[str]) -> list[str]:
+    """All labels, sorted. Those that training does not show keep their place, so that missing them is counted."""
+    named = {split: {label for labels in part.labels for label in labels} for split, part in parts.items()}
+    if len(named["train"]) == 1:
+        raise UserError(
+            f"every word of {parts['train'].place} has the label `{named['train'].pop()}`: at least 2 labels are needed. "
+            "Is the label in the last column?"
+        )
+    for split, part in parts.items():
+        if strange := sorted(named[split] - named["train"]):
+            notes.append(f"{part.place} has labels that training does not show: {', '.join(strange[:5])}")
+    return sorted(set().union(*named.values()))
+
+
+# ------------------------------------------------------------------------------------------------------------ the files
+
+
+def _sentences(path: Path, on_bad_row: str, notes: list[str]) -> Sentences:
+    """The sentences of a file that are whole; the others are refused or told."""
+    words: list[list[str]] = []
+    labels: list[list[str]] = []
+    numbers: list[int] = []
+    bad: list[tuple[int, str]] = []
+    universal = text_lines.bare(path).suffix.lower() == ".conllu"
+    width = 0
+    for number, sentence in _blocks(path):
+        rows = _universal(sentence) if universal else sentence
+        width = width or (len(rows[0]) if rows else 0)
+        wrong = next(((n, len(cells)) for n, cells in enumerate(rows) if len(cells) != width or len(cells) < 2), None)
+        if wrong:
+            bad.append((number + wrong[0], _wrong(wrong[1], width)))
+        elif rows:
+            words.append([cells[0] for cells in rows])
+            labels.append([cells[-1] for cells in rows])
+            numbers.append(number)
+    if bad and (on_bad_row == "refuse" or not words):
+        more = f" (and {len(bad) - 1} more sentences are bad)" if len(bad) > 1 else ""
+        raise UserError(
+            f"{path.name}, line {bad[0][0]} has {bad[0][1]}{more}: write a word and its label on each line, or leave such "
+            "sentences out with --on-bad-row skip."
+        )
+    if bad:
+        notes.append(f"{len(bad):,} sentences of {path.name} left out: line {bad[0][0]} has {bad[0][1]}")
+    if not words:
+        raise UserError(f"{path.name} has no sentence: it should hold a word and its label on each line.")
+    return Sentences(words, labels, np.array(numbers), path.name)
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, list[list[str]]]]:
+    """What stands between empty lines, as cells, with the line of its first row."""
+    block: list[list[str]] = []
+    first = 0
+    for number, line in enumerate(text_lines.lines(path), 1):
+        cells = [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
+        if any(cells) and cells[0] != DOCUMENT:
+            first = first if block else number
+            block.append(cells)
+        elif block:
+            yield first, block
+            block = []
+    if block:
+        yield first, block
+
+
+def _universal(block: list[list[str]]) -> list[list[str]]:
+    """Words and parts of speech of a sentence in CoNLL-U: without comments, and without words that span or stand between
+    others."""
+    rows = [cells for cells in block if not cells[0].startswith("#")]
+    return [[cells[1], cells[3]] if len(cells) == 10 else cells[:1] for cells in rows if cells[0].isdecimal()]
+
+
+def _wrong(found: int, width: int) -> str:
+    if found < 2:
+        return "a word without a label"
+    return f"{found} columns where the lines before have {width}"

@@ -1,0 +1,223 @@
+"""Text to tokens and back: tokenisers of Hugging Face `tokenizers`, learned from the training split.
+
+A `Vocabulary` is plain text (the tokeniser's own JSON), so that the run folder keeps it and nothing runs when it is read.
+Every kind begins with the four special tokens of `seminal.pieces.tokens`. Special tokens are never read from text: a
+line that contains ``</s>`` is just a line with these signs.
+
+Sentences are read one by one, and what surrounds them is no text. A stream is text with its spaces and line ends: there
+"bpe" is over bytes, so that nothing is unknown and every text comes back to the byte (Radford et al. 2019, Sec. 2.2), and
+"words" are what stands between spaces, with ``</s>`` for each line end, as language models of words are measured.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from seminal.core import UserError
+from seminal.pieces.tokens import END, SPECIAL, UNKNOWN
+
+KINDS = ("bpe", "wordpiece", "words", "characters")
+LOST = "⁇"  # an unknown token, shown
+SPACE = "▁"  # stands for the space before a word, so that text comes back as it was
+BYTES = 256  # tokens that byte-pair encoding over bytes begins with
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokeniser as text. ``kind`` is one of `KINDS`."""
+
+    kind: str
+    json: str
+    stream: bool = False  # text with its spaces and line ends, not sentences
+
+    def __len__(self) -> int:
+        return int(_tokenizer(self.json).get_vocab_size())
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Tokens of each line, without ``<s>`` and ``</s>``; of a stream, tokens of each piece of text."""
+        if self.stream and self.kind != "bpe":
+            return [self._with_ends(text) if self.kind == "words" else self.ids(text) for text in lines]
+        return [encoding.ids for encoding in _tokenizer(self.json).encode_batch_fast(list(lines))]
+
+    def ids(self, words: Sequence[str]) -> list[int]:
+        """A token for each word (or character), of a vocabulary from `counted`. ``<unk>`` is unknown, as any special name."""
+        known = _known(self.json)
+        return [known.get(word, UNKNOWN) for word in words]
+
+    def pieces(self, line: str) -> list[str]:
+        """The tokens of a line as text, to be shown."""
+        return self.shown(self.encode([line])[0]) if self.stream else list(_tokenizer(self.json).encode(line).tokens)
+
+    def places(self, line: str) -> list[tuple[int, int]]:
+        """First character of each token of a line, and the one after its last."""
+        return list(_tokenizer(self.json).encode(line).offsets)
+
+    def shown(self, tokens: Sequence[int]) -> list[str]:
+        """Each token as text, to be shown."""
+        tokenizer = _tokenizer(self.json)
+        if self.stream and self.kind == "bpe":
+            return [str(tokenizer.decode([int(token)], skip_special_tokens=False)) for token in tokens]
+        return [str(tokenizer.id_to_token(int(token))) for token in tokens]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of tokens; special tokens are left out, unknown ones are written as ⁇. A sentence ends at ``</s>``."""
+        ids = [int(token) for token in tokens]
+        if self.stream:
+            return self._streamed(ids)
+        ids = ids[: ids.index(END)] if END in ids else ids
+        ids = [token for token in ids if token == UNKNOWN or token >= len(SPECIAL)]
+        if self.kind == "wordpiece":  # the only kind that does not keep the spaces
+            return str(_tokenizer(self.json).decode(ids, skip_special_tokens=False)).replace(SPECIAL[UNKNOWN], LOST)
+        lost = SPACE + LOST if self.kind == "words" else LOST  # elsewhere a single character is unknown, not its space
+        text = "".join(lost if token == UNKNOWN else piece for token, piece in zip(ids, self.shown(ids)))
+        return text if self.kind == "characters" else text.replace(SPACE, " ").strip()
+
+    def _with_ends(self, text: str) -> list[int]:
+        """Words, and ``</s>`` for each line end."""
+        first, *others = text.split("\n")
+        tokens = self.ids(first.split())
+        for line in others:
+            tokens += [END, *self.ids(line.split())]
+        return tokens
+
+    def _streamed(self, ids: list[int]) -> str:
+        if self.kind == "words":  # unknown words are written as they stand in such corpora: <unk>
+            kept = [token for token in ids if token in (UNKNOWN, END) or token >= len(SPECIAL)]
+            words = ["\n" if token == END else word for token, word in zip(kept, self.shown(kept))]
+            return " ".join(words).replace(" \n", "\n").replace("\n ", "\n")
+        if self.kind == "characters":
+            pairs = zip(ids, self.shown(ids))
+            return "".join(LOST if i == UNKNOWN else sign for i, sign in pairs if i == UNKNOWN or i >= len(SPECIAL))
+        kept = [token for token in ids if token >= len(SPECIAL)]
+        return str(_tokenizer(self.json).decode(kept, skip_special_tokens=False))
+
+
+def learned(lines: Iterable[str], kind: str, size: int, *, exactly: bool = False, stream: bool = False) -> Vocabulary:
+    """A vocabulary of at most ``size`` tokens, the special ones included.
+
+    Raises `UserError` where ``kind`` is none of `KINDS`; with ``exactly`` also where the text is too small for so many.
+    """
+    if kind not in KINDS:
+        raise UserError(
+            f"there is no way `{kind}` to cut text into tokens. Write --tokens with one of: {', '.join(KINDS)}."
+        )
+    if stream and kind in ("words", "characters"):
+        return counted((line.split() if kind == "words" else line for line in lines), kind, size, exactly=exactly)
+    _refuse_small(size)
+    if stream and kind == "wordpiece":
+        raise UserError("wordpiece forgets spaces and line ends, which are part of plain text: write --tokens bpe.")
+    if stream and kind == "bpe" and size < BYTES + len(SPECIAL):
+        raise UserError(
+            f"byte-pair encoding of plain text begins with {BYTES} bytes and {len(SPECIAL)} special tokens, so {size} are "
+            f"too few: write --vocab-size {BYTES + len(SPECIAL)} or more, or --tokens characters."
+        )
+    tokenizer, trainer = _untrained_bytes(size) if stream else _untrained(kind, size)
+    tokenizer.train_from_iterator(lines, trainer)
+    return _enough(Vocabulary(kind, tokenizer.to_str(), stream), size, exactly)
+
+
+def counted(
+    lines: Iterable[Sequence[str]], kind: str, size: int, *, exactly: bool = False, least: int = 1
+) -> Vocabulary:
+    """The most frequent words (or characters), of those that occur ``least`` times; of all, where none occurs so often."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    _refuse_small(size)
+    counts: Counter[str] = Counter()
+    for words in lines:
+        counts.update(words)
+    for name in SPECIAL:
+        counts.pop(name, None)
+    by_count = sorted(counts, key=lambda word: (-counts[word], word))
+    often = [word for word in by_count if counts[word] >= least] or by_count
+    entries = {word: token for token, word in enumerate([*SPECIAL, *often[: size - len(SPECIAL)]])}
+    tokenizer: Any = Tokenizer(models.WordLevel(entries, unk_token=SPECIAL[UNKNOWN]))
+    single = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit() if kind == "words" else single
+    return _enough(Vocabulary(kind, tokenizer.to_str(), stream=True), size, exactly)
+
+
+def _refuse_small(size: int) -> None:
+    if size <= len(SPECIAL):
+        raise UserError(
+            f"a vocabulary of {size} tokens holds nothing: {len(SPECIAL)} are special. Write --vocab-size 1000, or more."
+        )
+
+
+def _enough(vocabulary: Vocabulary, size: int, exactly: bool) -> Vocabulary:
+    found = len(vocabulary)
+    if exactly and found < size:
+        raise UserError(
+            f"the training text gives no more than {found:,} tokens, and {size:,} were asked for: write --vocab-size {found} "
+            "or less, or give more text."
+        )
+    return vocabulary
+
+
+def _untrained_bytes(size: int) -> tuple[Any, Any]:
+    """Nothing is normalised: what is scored is what stands in the file."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer: Any = Tokenizer(models.BPE())
+    # A line end is a token of its own, so that a file gives the same tokens line by line as in one piece.
+    parts = [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(SPECIAL),
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=2,
+    )
+    return tokenizer, trainer
+
+
+def _untrained(kind: str, size: int) -> tuple[Any, Any]:
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(SPECIAL), "show_progress": False}
+    room = size - len(SPECIAL)  # without a limit all characters get in, however many
+    if kind == "bpe":  # Sennrich et al. 2016
+        tokenizer: Any = Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
+        trainer: Any = trainers.BpeTrainer(**common, limit_alphabet=room, min_frequency=2)
+    elif kind == "wordpiece":  # each character may begin a word, or continue one
+        tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNKNOWN], max_input_chars_per_word=100))
+        trainer = trainers.WordPieceTrainer(**common, limit_alphabet=max(1, room // 2))
+    else:
+        tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL[UNKNOWN]))
+        trainer = trainers.WordLevelTrainer(**common)
+    tokenizer.normalizer = normalizers.NFC()
+    if kind == "characters":
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        tokenizer.decoder = decoders.Fuse()
+    elif kind == "wordpiece":
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+    else:
+        parts = [pre_tokenizers.Metaspace(SPACE), pre_tokenizers.Punctuation()]
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
+        tokenizer.decoder = decoders.Metaspace(SPACE)
+    return tokenizer, trainer
+
+
+@cache
+def _tokenizer(text: str) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises plain Exception
+        raise UserError(f"the run's vocabulary is damaged ({error}) and was not loaded.") from None
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+@cache
+def _known(text: str) -> Mapping[str, int]:
+    """Words and their tokens, without the special ones."""
+    return {word: token for word, token in _tokenizer(text).get_vocab().items() if token >= len(SPECIAL)}

@@ -1,0 +1,114 @@
+"""One hypothesis per row, token by token: the most probable each time (greedy), or a draw.
+
+The draws are a pure function of seed, row and place (`seminal.pieces.chance`): a row gets the same text whatever stands
+beside it in the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seminal.core import Memory, UserError, Writer
+from seminal.decode.rules import Rules, Written, permitted
+from seminal.pieces.chance import RowChance
+from seminal.pieces.draws import Draw
+from seminal.pieces.tokens import PAD
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn. ``temperature`` 0 takes the most probable."""
+
+    temperature: float = 1.0  # logits are divided by it
+    top_k: int = 0  # only the k most probable; 0: all
+    top_p: float = 1.0  # only the most probable that together have this share (Holtzman et al. 2020)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise UserError(
+                "sampling needs a temperature of 0 or more, a top-k of 0 or more and a top-p above 0 and up to 1."
+            )
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+@torch.no_grad()
+def write(
+    model: Writer,
+    source: Tensor | None,
+    given: Tensor,
+    rules: Rules,
+    sampling: Sampling = GREEDY,
+    attention: bool = False,
+) -> Written:
+    """A hypothesis for each row of ``given`` (B, P): ``<s>``, a prefix or a prompt, filled up with ``<pad>``.
+
+    ``source`` (B, S) is None for a model without input. What all rows have given is read at once, the rest token by token.
+    ``scores`` are the sums of the log-probabilities of the tokens written.
+    """
+    rows, device = len(given), given.device
+    memory = model.begin(source, rows, attention)
+    looks = attention and source is not None
+    common = int((given != PAD).sum(1).min())
+    tokens, maps = given[:, :common], []
+    active = torch.arange(rows, device=device)
+    out = given.new_full((rows, common + rules.longest), PAD)
+    out[:, :common] = tokens
+    total, over = torch.zeros(rows, device=device), torch.zeros(rows, dtype=torch.bool, device=device)
+    logits, memory = model.step(tokens, memory)
+    for written in range(rules.longest):
+        scores = permitted(logits, tokens, given[active], rules, common - 1 + written)
+        chosen = _chosen(scores, sampling, active, common + written)
+        total[active] += scores.gather(1, chosen[:, None])[:, 0].masked_fill(over, 0.0)
+        out[active, common + written] = chosen
+        if looks:
+            maps.append(_spread(memory, active, rows))
+        over = over | (chosen == rules.end)
+        if written + 1 == rules.longest or bool(over.all()):
+            break
+        tokens = torch.cat([tokens, chosen[:, None]], dim=1)
+        if int(over.sum()) >= 0.25 * len(over):  # rows that ended are not computed any more
+            going = (~over).nonzero()[:, 0]
+            memory, tokens, active, over = memory.kept(going, going), tokens[going], active[going], over[going]
+        logits, memory = model.step(tokens[:, -1:], memory)
+    out = _cut(out, rules.end, common)
+    seen = torch.stack(maps, dim=1) if maps else total.new_zeros(rows, 0, 0)
+    seen = torch.nn.functional.pad(seen, (0, 0, common, out.shape[1] - common - seen.shape[1])) if looks else seen
+    return Written(out[:, None], total[:, None], seen[:, None])
+
+
+def _chosen(scores: Tensor, sampling: Sampling, rows: Tensor, place: int) -> Tensor:
+    """(R,) a token for each row of log-probabilities (R, V)."""
+    if sampling.temperature == 0:
+        return scores.argmax(-1)
+    ordered, token = (scores / sampling.temperature).log_softmax(-1).sort(-1, descending=True)
+    share = ordered.exp()
+    before = share.cumsum(-1) - share
+    out = before >= sampling.top_p
+    if sampling.top_k:
+        out[:, sampling.top_k :] = True
+    share = share.masked_fill(out, 0.0)
+    upto = share.cumsum(-1)
+    luck = RowChance(sampling.seed, place, rows).uniform(Draw.TOKEN)
+    which = torch.searchsorted(upto, luck * upto[:, -1:], right=True).clamp(max=int(scores.shape[-1]) - 1)
+    return token.gather(1, which)[:, 0]
+
+
+def _spread(memory: Memory, active: Tensor, rows: int) -> Tensor:
+    looked = memory.moving["attention"]
+    whole = looked.new_zeros(rows, looked.shape[1])
+    whole[active] = looked
+    return whole
+
+
+def _cut(tokens: Tensor, end: int, given: int) -> Tensor:
+    """Nothing after the first ending of each row, no column that is all padding."""
+    ended = (tokens == end) & (torch.arange(tokens.shape[1], device=tokens.device) >= given)
+    after = ended.cumsum(1) - ended.int() > 0
+    tokens = tokens.masked_fill(after, PAD)
+    return tokens[:, : max(1, int((tokens != PAD).sum(1).max()))]

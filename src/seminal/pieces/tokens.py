@@ -1,0 +1,22 @@
+"""The tokens every vocabulary begins with, and what follows from them.
+
+A sentence of n tokens is kept as ``<s> w1 … wn </s>`` where it is to be written, and filled up with ``<pad>`` to the
+length of the longest in its batch.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+PAD, UNKNOWN, BEGIN, END = range(4)
+SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
+
+
+def lengths(tokens: Tensor) -> Tensor:
+    """(rows,) int64: tokens (rows, n) before the padding."""
+    return (tokens != PAD).sum(1)
+
+
+def shifted(target: Tensor) -> tuple[Tensor, Tensor]:
+    """What a writer reads and what it must say after each token: (rows, n) both, from ``<s> w1 … </s>`` (rows, n + 1)."""
+    return target[:, :-1], target[:, 1:]

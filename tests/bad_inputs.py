@@ -42,6 +42,7 @@ from bad_folders import (
     weights_file,
     without_column,
 )
+from bad_texts import TEXTS
 from command_line import pictures_run, points
 from pictures_on_disk import cut_off
 
@@ -65,7 +66,7 @@ POINTS = "train linear points.csv --target y --precision fp32"
 TABLE = "--target price --epochs 1 --precision fp32"
 MISTAKES = [
     # ------------------------------------------------------------------------------------------------------ words and flags
-    Mistake("a verb that is none", "trian resnet20 digits", ("Nearest: train.",)),
+    Mistake("a verb that is none", "trian resnet20 digits", ("Nearest: train",)),
     Mistake("no verb", "", ("seminal VERB", "train")),
     Mistake("a model that is none", "train resnt20 digits", ("`resnt20`", "resnet20", "seminal list")),
     Mistake("data that are not there", "train resnet20 digts", ("digts", "Nearest: digits")),
@@ -431,4 +432,5 @@ MISTAKES = [
         small_disk,
         leaves="disk/run",
     ),
+    *(Mistake(did, words, says, before) for did, words, says, before in TEXTS),
 ]

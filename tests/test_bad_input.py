@@ -85,7 +85,7 @@ def test_a_mistake_gets_one_sentence_and_harms_nothing(mistake):
         assert said.err.startswith("error "), "one message, on standard error"
         assert said.err.count("error  ") == 1
         text = sentence(mistake, said)
-        assert text.rstrip("`").endswith((".", "*.jpg")), "a sentence ends"
+        assert text.rstrip("`").endswith((".", "?", "*.jpg")), "a sentence ends"
         assert len(text) < 700
     for part in mistake.says:
         assert part in said.err + said.out

@@ -71,7 +71,7 @@ def test_the_module_runs_as_a_program(tmp_path):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ("trian resnet20 digits", "Nearest: train."),
+        ("trian resnet20 digits", "Nearest: train"),
         ("train resnt20 digits", "Nearest: resnet20"),
         ("train resnet20 digts", "Nearest: digits"),
         ("train resnet20 digits --batchsize 4", "Nearest: --batch-size"),

@@ -17,7 +17,8 @@ from seminal.pieces.augment import CutMix, GaussianNoise, HorizontalFlip, PCACol
 from seminal.pieces.crops import RandomCrop, ResizedCrop
 from seminal.runs.codec import from_json, to_json
 from seminal.runs.folder import RunFolder
-from seminal.runs.shelf import papers, recipe_names, recipes_of
+from seminal.runs.shelf import papers, reading_of, recipe_names, recipes_of
+from texts import text_spec
 
 PICTURES = DataSpec("p", "images", {"train": 900, "val": 100}, (3, 64, 64), tuple("abcdefghij"), (90,) * 10)
 NUMBERS = DataSpec("n", "table", {"train": 400, "val": 100}, (10,), target_names=("y",))
@@ -31,7 +32,9 @@ def test_every_recipe_of_every_model_comes_back_equal():
     for file, paper in papers().items():
         for variant in paper.variants:
             for name in recipe_names(file):
+                reading = reading_of(file, variant)
                 spec = NUMBERS if variant == "linear" else replace(PICTURES, shape=(3, 227, 227))
+                spec = text_spec(reading.form) if reading else spec
                 recipe = vars(recipes_of(file))[name](variant, spec).adapted(spec)
                 assert through_json(recipe) == recipe
 

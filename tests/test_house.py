@@ -6,7 +6,6 @@ import ast
 import importlib
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,26 +137,18 @@ def test_nothing_is_executed_registered_or_probed(path):
 def test_every_paper_has_recipes_and_every_number_of_the_paper_has_a_source():
     from seminal.core import DataSpec
     from seminal.runs.shelf import papers, reading_of, recipe_names, recipes_of
+    from texts import text_spec
 
     pictures = DataSpec(
         "p", "images", {"train": 50_000, "val": 10_000}, (3, 256, 256), tuple("abcdefghij"), (5000,) * 10
     )
     numbers = DataSpec("n", "table", {"train": 400, "val": 100}, (10,), target_names=("y",))
-    sides = {"pairs": ("source", "target"), "stream": ("text",), "labelled": ("text",)}
-    counts, tokens = {"train": 400, "val": 9}, {"train": 4000}
-    texts = {
-        kind: DataSpec(
-            "s", kind, counts, (), vocabulary=dict.fromkeys(names, 9), longest=dict.fromkeys(names, 9), tokens=tokens
-        )
-        for kind, names in sides.items()
-    }
-    texts["labelled"] = replace(texts["labelled"], classes=("a", "b"), class_counts=(200, 200))
     for file, paper in papers().items():
         module = recipes_of(file)
         assert recipe_names(file) == [module.DEFAULT, *({"paper", "modern"} - {module.DEFAULT})]
         for variant in paper.variants:
             reading = reading_of(file, variant)
-            spec = texts[reading.form] if reading else numbers if variant == "linear" else pictures
+            spec = text_spec(reading.form) if reading else numbers if variant == "linear" else pictures
             recipe = module.paper(variant, spec)
             assert recipe.variant == variant
             assert recipe.model == paper.variants[variant]

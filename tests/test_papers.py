@@ -14,6 +14,7 @@ from torch import nn
 
 import seminal.papers
 from seminal.core import DataSpec, Departure, UserError
+from texts import text_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -76,17 +77,10 @@ def table(features=7, classes=0, targets=0):
     return DataSpec("t.csv", "table", {"train": 100}, (features,), names, target_names=tuple("abcdef"[:targets]))
 
 
-def text(kind, classes=0):
-    sides = ("source", "target") if kind == "pairs" else ("text",)
-    names = tuple(f"class {i}" for i in range(classes))
-    sizes, longest = dict.fromkeys(sides, 30), dict.fromkeys(sides, 12)
-    return DataSpec("lines", kind, {"train": 100}, (), names, vocabulary=sizes, longest=longest, tokens={"train": 900})
-
-
 def smallest(config):
     """The config fitted to the first, smallest kind of data that suits it."""
     pictures = images(height=8, width=8), images(), images(height=67, width=67)
-    texts = text("labelled", 3), text("pairs"), text("stream")
+    texts = text_spec("labelled"), text_spec("pairs"), text_spec("stream")
     for spec in (table(classes=3), table(targets=2), *pictures, *texts):
         try:
             return config.fitted(spec), spec

@@ -45,7 +45,7 @@ def test_plateau_equals_torchs_fed_one_score_at_a_time(scores, patience):
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimiser = torch.optim.SGD([parameter], lr=1.0)
     # torch waits for one bad epoch more than its `patience` says.
-    theirs = LR.ReduceLROnPlateau(optimiser, factor=0.5, patience=patience - 1, threshold=0.0)
+    theirs = LR.ReduceLROnPlateau(optimiser, factor=0.5, patience=patience - 1, threshold=0.0, eps=0.0)
     for i, score in enumerate(scores):
         theirs.step(score)
         ours = s.Plateau(0.5, patience, most=1000)(0, 1, tuple(scores[: i + 1]))

@@ -39,7 +39,7 @@ from seminal.papers.zaremba import deep_lstm, start
 from seminal.pieces import masks
 from seminal.pieces.attention import additive, attend, dot, softmax
 from seminal.pieces.measure import on_meta
-from seminal.pieces.recurrent import turned
+from seminal.pieces.recurrent import has_numbers, turned
 from seminal.pieces.tokens import PAD, lengths
 
 
@@ -172,7 +172,7 @@ class AttentionalLSTM(nn.Module):
         """The states h̄_s at the places of their words, and the decoder's first state: the encoder's last of each layer."""
         ends = lengths(source)
         x = turned(self.dropout(self.source_words(source)), ends)
-        if source.is_meta:  # has shapes, and no lengths
+        if not has_numbers(source):
             states, (hidden, cells) = self.encoder(x)
         else:
             packed = pack_padded_sequence(x, ends.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)

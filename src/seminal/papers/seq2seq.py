@@ -30,7 +30,7 @@ from seminal.core import DataSpec, Departure, Fact, Memory, Paper, Result, UserE
 from seminal.papers import zaremba
 from seminal.papers.zaremba import deep_lstm, together
 from seminal.pieces.measure import count, on_meta, work
-from seminal.pieces.recurrent import turned
+from seminal.pieces.recurrent import has_numbers, turned
 from seminal.pieces.tokens import END, PAD, lengths
 
 
@@ -109,16 +109,11 @@ class Encoder(nn.Module):
     def forward(self, source: Int[Tensor, "B S"]) -> Float[Tensor, "B k n"]:
         """v: the state after the last token of each row, before its padding."""
         x = self.dropout(self.embedding(backwards(source) if self.reversed else source))  # (B, S, n)
+        if not has_numbers(source):
+            return together(*self.lstm(x)[1])
         # Packed rows end where they end: padding is never read.
-        packed = pack_padded_sequence(x, _ends(source), batch_first=True, enforce_sorted=False)
-        return together(*self.lstm(packed)[1])
-
-
-def _ends(source: Tensor) -> Tensor:
-    """Tokens of each row, at least one, on the CPU, where packing counts. A tensor without numbers has no padding."""
-    if source.is_meta:
-        return torch.full((len(source),), source.shape[1], device="cpu")
-    return lengths(source).clamp(min=1).cpu()
+        ends = lengths(source).clamp(min=1).cpu()
+        return together(*self.lstm(pack_padded_sequence(x, ends, batch_first=True, enforce_sorted=False))[1])
 
 
 # ------------------------------------------------------------------------------------------------- the whole model

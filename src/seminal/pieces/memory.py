@@ -91,8 +91,9 @@ def training(model: nn.Module, inputs: tuple[Tensor, ...], optim: Optim, dtype: 
     gradients, copies = sum(p.nbytes for p in parameters), tracker.alive(COPIES)
     activations = tracker.alive() - copies
     with tracker:
-        loss = output.float().logsumexp(-1).sum()  # of the size of a cross-entropy
-        del output
+        answer = output[0] if isinstance(output, tuple) else output  # a recurrent language model gives its state too
+        loss = answer.float().logsumexp(-1).sum()  # of the size of a cross-entropy
+        del output, answer
         loss.backward()
     model.zero_grad(set_to_none=True)
     return Training(
@@ -247,8 +248,7 @@ def _passed(model: nn.Module, inputs: tuple[Tensor, ...], dtype: torch.dtype) ->
     tracker = _tracker(model, inputs)
     with tracker, torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         output = model(*inputs)
-    # A recurrent language model gives its state too.
-    return tracker, output[0] if isinstance(output, tuple) else output
+    return tracker, output
 
 
 def _tracker(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tracker:

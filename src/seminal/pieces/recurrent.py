@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from seminal.core import DataSpec, UserError
 from seminal.pieces.tokens import PAD, lengths
@@ -56,6 +57,11 @@ def turned(x: Tensor, ends: Tensor) -> Tensor:
     back = ends[:, None] - 1 - place
     order = torch.where(back >= 0, back, place)  # (B, S)
     return x.gather(1, order[:, :, None].expand_as(x))
+
+
+def has_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers; where it has a shape only, to be counted, no row of it is padded."""
+    return not (tensor.is_meta or isinstance(tensor, FakeTensor))
 
 
 def one_bias(layer: Recurrent) -> Recurrent:

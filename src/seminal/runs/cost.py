@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -142,7 +144,7 @@ def _data(config: Any, size: int | None, channels: int | None, classes: int | No
 
 def _measured(name: str, paper: Paper, config: Any, batch: int, optim: Optim) -> Cost:
     counter = FlopCounterMode(display=False)  # a multiply-add is two operations to it
-    with imagined(paper.build, config, batch) as (model, inputs):
+    with _without_onednn(), imagined(paper.build, config, batch) as (model, inputs):
         try:
             rows = parts(model.train(), inputs)
         except ValueError as error:
@@ -166,6 +168,17 @@ def _measured(name: str, paper: Paper, config: Any, batch: int, optim: Optim) ->
             inference=answers,
             parts=rows,
         )
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """oneDNN's recurrent kernels are one piece to the counter; without them an LSTM is the products it is made of."""
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 # --------------------------------------------------------------------------------------------------------- how it looks

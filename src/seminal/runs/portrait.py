@@ -49,7 +49,7 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
         title=f"{recipe.variant} on {spec.name}",
         paper=Citation(f"{paper.authors}: {paper.title}. {published(paper)}.", paper.url),
         goal=goal,
-        headline=tuple(_headline(plan, diary, model)),
+        headline=tuple(_headline(plan, diary, model, unit(spec))),
         rows=tuple(diary.rows),
         trace=report_data.thinned(diary.trace) if diary.trace["step"] else {},
         percent=PERCENT,
@@ -84,7 +84,12 @@ def next_commands(folder: RunFolder, spec: DataSpec) -> tuple[tuple[str, str], .
     )
 
 
-def _headline(plan: Plan, diary: Diary, model: nn.Module) -> Iterator[tuple[str, str]]:
+def unit(spec: DataSpec) -> str:
+    """What is counted per second."""
+    return {"images": "images", "table": "rows"}.get(spec.kind, "tokens")
+
+
+def _headline(plan: Plan, diary: Diary, model: nn.Module, counted: str) -> Iterator[tuple[str, str]]:
     goal, best = plan.recipe.task.goal, diary.best
     if best:
         value = best[goal.metric]
@@ -92,7 +97,7 @@ def _headline(plan: Plan, diary: Diary, model: nn.Module) -> Iterator[tuple[str,
         yield "at epoch", f"{best['epoch']:.0f} of {plan.recipe.epochs}"
     yield "training", f"{diary.seconds:.0f} s" if diary.seconds < 600 else f"{diary.seconds / 60:.0f} min"
     if diary.rows:
-        yield "speed", f"{diary.rows[-1]['rows_per_s'] or 0:,.0f} rows/s"
+        yield "speed", f"{diary.rows[-1]['rows_per_s'] or 0:,.0f} {counted}/s"
     yield "parameters", f"{parameters(model):,}"
 
 

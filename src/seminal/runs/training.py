@@ -135,13 +135,13 @@ def _steps(run: Run, progress: Progress, stop: Stop) -> bool:
     """All steps that are left. Returns False where the user stopped it."""
     saved, cost, clock, pace = time.monotonic(), 0.0, time.perf_counter(), 0.0
     board = _tensorboard(run)
-    patience, counts_rows = run.plan.recipe.patience, run.source.spec.kind in ("images", "table")
+    patience, counts_tokens = run.plan.recipe.patience, portrait.unit(run.source.spec) == "tokens"
     if patience is not None and run.diary.waited() >= patience:
         return True  # it was stopped early, and killed before it had said so
     for step in train(run.model, run.source, run.plan.recipe, run.state):
         took = time.perf_counter() - clock
         pace = took if not pace else 0.9 * pace + 0.1 * took
-        amount = step.rows if counts_rows else step.weight
+        amount = step.weight if counts_tokens else step.rows
         run.diary.step(step, amount, took)
         progress.step(step, amount / pace)
         enough = False
@@ -151,8 +151,8 @@ def _steps(run: Run, progress: Progress, stop: Stop) -> bool:
             board(row)
             enough = patience is not None and run.diary.waited() >= patience
         # A checkpoint may cost at most a thirtieth of the time it protects.
-        due = run.first and time.monotonic() - saved >= max(run.plan.run.save_every, 30 * cost)
-        asked, due = _anyone(stop.asked, due)
+        due = _first_says(time.monotonic() - saved >= max(run.plan.run.save_every, 30 * cost))
+        asked = _anyone(stop.asked)
         if due or asked or enough or step.number == step.steps:
             started = time.monotonic()
             _save(run)
@@ -247,7 +247,7 @@ def _progress(run: Run) -> Progress:
     return Progress(
         run.plan.recipe.epochs,
         goal,
-        unit={"images": "images", "table": "rows"}.get(run.source.spec.kind, "tokens"),
+        unit=portrait.unit(run.source.spec),
         percent=goal.metric in portrait.PERCENT,
         best=(best[goal.metric], int(best["epoch"])) if best else None,
         every=run.plan.run.log_interval,
@@ -275,11 +275,20 @@ def _told(run: Run, error: NonFiniteError) -> str:
     )
 
 
-def _anyone(*asked: bool) -> tuple[bool, ...]:
+def _anyone(asked: bool) -> bool:
     """Whether any process was asked to: all do the same after the same step."""
     if distributed.world() == 1:
         return asked
-    return tuple(bool(total) for total in distributed.added(torch.tensor(asked, dtype=torch.float32))[0])
+    return bool(distributed.added(torch.tensor(float(asked)))[0])
+
+
+def _first_says(word: bool) -> bool:
+    """What the first process says: clocks differ, and all must save together."""
+    return (
+        word
+        if distributed.world() == 1
+        else bool(distributed.added(torch.tensor(float(word and distributed.rank() == 0)))[0])
+    )
 
 
 def _tensorboard(run: Run) -> Any:

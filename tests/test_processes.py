@@ -8,9 +8,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +27,7 @@ from seminal.recipes import mlp as mlp_recipes
 from seminal.recipes import resnet as resnet_recipes
 from seminal.runs.machine import joined
 from seminal.train.loop import train
+from texts import stream_of_words, translation
 
 STEPS = 20
 FP32 = Precision()
@@ -51,7 +55,17 @@ def _wine(accumulate: int) -> tuple[Source, Recipe, torch.nn.Module]:
     return source, recipe, mlp.build(recipe.model)
 
 
+def _text(make: Callable[[Path, float], tuple[Source, Recipe, torch.nn.Module]]) -> Any:
+    """Batches by tokens, whose rows are unlike; a state that each process carries for its own rows. No dropout, for each
+    process has luck of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, recipe, model = make(Path(folder), 0.0)
+    return source, replace(recipe, epochs=12), model
+
+
 CASES = {
+    "a transformer on pairs": lambda: _text(translation),
+    "a language model on a stream": lambda: _text(stream_of_words),
     "resnet20 on digits": _digits,
     "mlp on wine": lambda: _wine(1),
     "mlp on wine, 4 micro-batches": lambda: _wine(4),

@@ -4,48 +4,22 @@ from __future__ import annotations
 
 import random
 import sys
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
-from seminal.core import Order, Precision, Reading, Recipe, Source
-from seminal.data import pairs, stream
-from seminal.papers import transformer, zaremba
-from seminal.recipes import transformer as transformer_recipes
-from seminal.recipes import zaremba as zaremba_recipes
+from seminal.core import Order
 from seminal.train.loop import total_steps, train
 from seminal.train.state import State
-from texts import language, sentences
+from texts import language, sentences, stream_of_words, translation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from killed import Killer, differences, undisturbed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def translation(folder: Path) -> tuple[Source, Recipe, torch.nn.Module]:
-    """A small Transformer with dropout, label smoothing, token batches and an average of the last two epochs."""
-    source = pairs.read(sentences(folder), Reading("pairs", vocabulary=60), pairs.PairsAsk("en", "de"))
-    recipe = transformer_recipes.modern("transformer", source.spec).adapted(source.spec)
-    model = replace(recipe.model, layers=1, width=16, inner=16, heads=2, key=8)
-    recipe = replace(recipe, model=model, batch=120, epochs=4, average=2, lr=1e-2, precision=Precision())
-    torch.manual_seed(0)
-    return source, recipe, transformer.Transformer(model)
-
-
-def stream_of_words(folder: Path) -> tuple[Source, Recipe, torch.nn.Module]:
-    """A small language model whose state is carried from batch to batch."""
-    reading = Reading("stream", tokens="words", vocabulary=60, longest=5, carried=True)
-    source = stream.read(language(folder), reading, stream.StreamAsk())
-    recipe = zaremba_recipes.modern("zaremba-small", source.spec).adapted(source.spec)
-    model = replace(recipe.model, units=12)
-    recipe = replace(recipe, model=model, batch=4, epochs=3, precision=Precision())
-    torch.manual_seed(0)
-    return source, recipe, zaremba.PAPER.build(model)
 
 
 CASES = {"pairs": translation, "stream": stream_of_words}

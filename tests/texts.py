@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from seminal.core import DataSpec
+import torch
+
+from seminal.core import DataSpec, Precision, Reading, Recipe, Source
+from seminal.data import pairs, stream
+from seminal.papers import transformer, zaremba
+from seminal.recipes import transformer as transformer_recipes
+from seminal.recipes import zaremba as zaremba_recipes
 
 WORDS = {"a": "ein", "the": "das", "small": "kleine", "large": "grosse", "red": "rote"}
 THINGS = {"house": "Haus", "child": "Kind", "car": "Auto", "book": "Buch", "ship": "Schiff"}
@@ -47,3 +54,24 @@ def text_spec(form: str) -> DataSpec:
     return DataSpec(
         "lines", form, rows, (), classes, counts, vocabulary=sizes, longest=longest, tokens=tokens, batched_by=by
     )
+
+
+def translation(folder: Path, dropout: float = 0.3) -> tuple[Source, Recipe, torch.nn.Module]:
+    """A small Transformer with dropout, label smoothing, token batches and an average of the last two epochs."""
+    source = pairs.read(sentences(folder), Reading("pairs", vocabulary=60), pairs.PairsAsk("en", "de"))
+    recipe = transformer_recipes.modern("transformer", source.spec).adapted(source.spec)
+    model = replace(recipe.model, layers=1, width=16, inner=16, heads=2, key=8, dropout=dropout)
+    recipe = replace(recipe, model=model, batch=120, epochs=4, average=2, lr=1e-2, precision=Precision())
+    torch.manual_seed(0)
+    return source, recipe, transformer.Transformer(model)
+
+
+def stream_of_words(folder: Path, dropout: float = 0.3) -> tuple[Source, Recipe, torch.nn.Module]:
+    """A small language model whose state is carried from batch to batch."""
+    reading = Reading("stream", tokens="words", vocabulary=60, longest=5, carried=True)
+    source = stream.read(language(folder), reading, stream.StreamAsk())
+    recipe = zaremba_recipes.modern("zaremba-small", source.spec).adapted(source.spec)
+    model = replace(recipe.model, units=12, dropout=dropout)
+    recipe = replace(recipe, model=model, batch=4, epochs=3, precision=Precision())
+    torch.manual_seed(0)
+    return source, recipe, zaremba.PAPER.build(model)

@@ -79,20 +79,8 @@ def test_the_average_is_the_mean_of_the_last_epochs(tmp_path):
 @pytest.mark.parametrize("model", ["transformer", "zaremba-small"])
 def test_killed_for_real_and_resumed(model, tmp_path):
     data = sentences(tmp_path / "data") if model == "transformer" else language(tmp_path / "data")
-    words = [
-        "train",
-        model,
-        str(data),
-        "--epochs",
-        "30",
-        "--vocab-size",
-        "60",
-        "--save-every",
-        "0.2",
-        "--precision",
-        "fp32",
-    ]
-    words += ["--source", "en", "--target", "de"] if model == "transformer" else []
+    words = ["train", model, str(data), "--epochs", "30", "--save-every", "0.2", "--precision", "fp32"]
+    words += ["--source", "en", "--target", "de", "--vocab-size", "60"] if model == "transformer" else []
     straight, seconds = undisturbed(tmp_path, words)
     killer = Killer(tmp_path, words, 0.5 * seconds, random.Random(3))
     assert differences(killer.train("killed", 4), straight) == []

@@ -77,7 +77,7 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
         least_steps=2000,
         sources={
             "model": "sizes and dropout for 30,000 pairs: the paper's widths divided by four",
-            "epochs": "of small data: chosen for Multi30k; of large ones: the paper's longest training, Table 2",
+            "epochs": "of small data: a round number; of large ones: the paper's longest training, Table 2",
             "batch": "4,096 tokens, as the modern recipe of the Transformer",
             "lr": "Kingma and Ba 2015: the usual rate of Adam",
             "schedule": "warm-up, then cosine: Loshchilov and Hutter 2017",

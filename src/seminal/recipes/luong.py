@@ -77,7 +77,7 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
         least_steps=2000,
         sources={
             "model": "one layer for 30,000 pairs, with the paper's width divided by four",
-            "epochs": "of small data: chosen for Multi30k; of large ones: Sec. 4.1",
+            "epochs": "of small data: a round number; of large ones: Sec. 4.1",
             "batch": "4,096 tokens, as the modern recipe of the Transformer",
             "lr": "Kingma and Ba 2015: the usual rate of Adam",
             "schedule": "warm-up, then cosine: Loshchilov and Hutter 2017",

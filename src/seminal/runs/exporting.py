@@ -17,6 +17,7 @@ from seminal.report.terminal import say
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, best_model, plan_of
+from seminal.runs.shelf import reading_of
 from seminal.weights.matching import PEERS, to_theirs
 
 SUFFIX = {"safetensors": ".safetensors", "onnx": ".onnx", "exported-program": ".pt2"} | dict.fromkeys(PEERS, ".pth")
@@ -29,6 +30,11 @@ def export(run: str, to: str, *, out: str | None = None, weights: str = "best") 
     folder = RunFolder.existing(run)
     plan = plan_of(folder)
     model = best_model(folder, plan, torch.device("cpu"), weights)
+    if to in ("onnx", "exported-program") and reading_of(plan.paper, plan.recipe.variant):
+        raise UserError(
+            f"{run} reads text, and whole networks are exported for pictures and tables only: write `--to safetensors` "
+            "for its weights."
+        )
     path = Path(out).expanduser() if out else folder.path / f"{plan.recipe.variant}-{to}{SUFFIX[to]}"
     if path.exists():
         raise UserError(f"{path} exists, and nothing is written over. Choose another name with `--out`.")
@@ -36,8 +42,9 @@ def export(run: str, to: str, *, out: str | None = None, weights: str = "best") 
     writers: dict[str, Callable[[nn.Module, Plan, Path], str]] = {"onnx": _onnx, "exported-program": _program}
     said = writers.get(to, _state(to))(model, plan, path)
     say("written", f"{path} · {said}")
-    shape = "×".join(str(n) for n in plan.recipe.model.example(1)[0].shape[1:])
-    say("input", f"(batch, {shape}) float32, {_scaled(folder)}")
+    example = plan.recipe.model.example(1)[0]
+    shape = "×".join(str(n) for n in example.shape[1:])
+    say("input", f"(batch, {shape}) {str(example.dtype).removeprefix('torch.')}, {_scaled(folder)}")
     return 0
 
 

@@ -16,6 +16,7 @@ from seminal.data.tables import TableEncoder
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of
+from seminal.runs.shelf import reading_of
 from seminal.runs.sources import BUNDLED, TABLES, expanded, is_table, open_source
 
 ALL = "all"  # what the one split is called where the user names none
@@ -57,6 +58,11 @@ def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> S
         UserError: the data are of another form, or have classes or columns that the run does not know.
     """
     own, path = encoder_of(folder), expanded(data)
+    if reading_of(plan.paper, plan.recipe.variant):
+        raise UserError(
+            f"--data takes pictures and tables, and {folder.path} reads text: put the file beside its own data under a name "
+            "that begins with test, train anew, and write --split with that name."
+        )
     if data in BUNDLED and not path.exists():
         raise UserError(
             f"--data takes files, and {data} is a bundled set: leave --data out to score the run on its own data."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from seminal.core import Reading, Source, UserError
@@ -14,7 +15,7 @@ from seminal.runs.shelf import nearest, papers, reading_of
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 WORKBOOKS = (".xlsx", ".xls", ".ods")  # refused, by the reader of tables, which says how to go on
-TAGGED = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".conllu", ".txt")  # a line for each token
+TAGGED = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".conllu")  # a line for each token
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 BUNDLED = ("digits", "iris", "wine", "breast-cancer", "diabetes")
 SMALL = 96  # pictures that all have one size up to this are kept as they are, whatever size the paper used
@@ -84,9 +85,18 @@ def _asked(reading: Reading, ask: DataAsk) -> Reading:
 
 
 def _is_tagged(path: Path) -> bool:
-    """Whether a file, or the training file of a folder, has a line for each token."""
-    names = [p.name for p in path.iterdir() if p.name.lower().startswith("train")] if path.is_dir() else [path.name]
-    return any(name.lower().removesuffix(".gz").endswith(TAGGED) for name in names)
+    """Whether a file, or the training file of a folder, has a line for each token: its ending tells, and of a ``.txt`` the
+    blank lines between its sentences."""
+    files = [p for p in path.iterdir() if p.name.lower().startswith("train")] if path.is_dir() else [path]
+    names = {file: file.name.lower().removesuffix(".gz") for file in files}
+    return any(name.endswith(TAGGED) or (name.endswith(".txt") and _has_gaps(file)) for file, name in names.items())
+
+
+def _has_gaps(file: Path) -> bool:
+    from seminal.data.lines import lines
+
+    beginning = "\n".join(islice(lines(file), 1000)).strip("\n")
+    return "\n\n" in beginning
 
 
 def expanded(data: str) -> Path:

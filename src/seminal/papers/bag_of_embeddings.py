@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.measure import count, stages
 from seminal.pieces.recurrent import classes_of, inputs_of
 from seminal.pieces.tokens import PAD
@@ -79,7 +80,7 @@ class BagOfEmbeddings(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(config.vocabulary, config.width)  # A
         self.pairs = nn.Embedding(config.bins, config.width) if config.bins else None  # more rows of A
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(config.width, config.outputs, bias=False)  # B
         # The paper states no first values. Those of the authors' program for A: uniform within ±1 / h.
         for table in self.parameters():

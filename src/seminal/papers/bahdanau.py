@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from seminal.core import DataSpec, Departure, Fact, Memory, Paper, Result, UserError
 from seminal.pieces import masks
 from seminal.pieces.attention import additive, attend
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.measure import on_meta, stages
 from seminal.pieces.recurrent import last_states, turned
 from seminal.pieces.tokens import PAD, lengths
@@ -132,7 +133,7 @@ class Encoder(nn.Module):
         self.words = nn.Embedding(config.source, config.embedding)  # E, for both directions
         self.forwards = GatedUnits(config.embedding, config.width)
         self.backwards = GatedUnits(config.embedding, config.width) if config.attention else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, source: Int[Tensor, "B S"]) -> Float[Tensor, "B J w"]:
         """The annotations: J = S of width 2n, or one of width n."""
@@ -159,7 +160,7 @@ class RNNSearch(nn.Module):
         self.context = nn.Linear(wide, 3 * config.width, bias=False)  # C_z, C_r, C
         self.readout = nn.Linear(config.width + config.embedding + wide, 2 * config.maxout)  # U_o, V_o, C_o
         self.output = nn.Linear(config.maxout, config.target)  # W_o
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         first_values(self)
 
     def forward(self, source: Int[Tensor, "B S"], target: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:

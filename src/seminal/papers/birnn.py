@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from seminal.core import DataSpec, Departure, Fact, Paper, UserError
 from seminal.papers import elman, lstm
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.measure import on_meta
 from seminal.pieces.recurrent import Reader, classes_of, inputs_of, last_states, turned
 
@@ -100,7 +101,7 @@ class BothDirections(nn.Module):
         widths = [inputs] + [2 * hidden] * (layers - 1)
         self.forwards = nn.ModuleList(make(width, hidden) for width in widths)
         self.backwards = nn.ModuleList(make(width, hidden) for width in widths)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B S I"], ends: Int[Tensor, " B"]) -> tuple[Tensor, Tensor]:
         """The states (B, S, 2H) at each step, and those (B, 2H) that have read the whole row."""

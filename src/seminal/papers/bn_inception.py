@@ -30,6 +30,7 @@ from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
 from seminal.papers import googlenet
 from seminal.papers.alexnet import LocalResponseNorm
 from seminal.papers.googlenet import unit
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill, he
 from seminal.pieces.measure import on_meta, stages, work
 from seminal.pieces.pictures import changed_input, example, fit
@@ -134,7 +135,7 @@ class InceptionNetwork(nn.Module):
             modules[f"inception{name}"], inputs = module, module.channels
         self.stages = nn.Sequential(modules)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.fc = nn.Linear(inputs, config.outputs)
         fill(self, weights=he, biases=constant(0.0))  # the paper prints no first values
 

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill, he
 from seminal.pieces.measure import count, on_meta, shapes
 from seminal.pieces.pictures import changed_input, example, fit
@@ -131,7 +132,7 @@ class DenseLayer(nn.Module):
         narrow = 4 * config.growth if config.bottleneck else inputs
         self.bottleneck = Composite(inputs, narrow, 1, compute) if config.bottleneck else None
         self.grow = Composite(narrow, config.growth, 3, compute)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, maps: list[Float[Tensor, "batch _ height width"]]) -> Float[Tensor, "batch k height width"]:
         if self.bottleneck is not None:
@@ -159,7 +160,7 @@ class Transition(nn.Module):
     def __init__(self, config: Config, inputs: int, compute: Compute) -> None:
         super().__init__()
         self.squeeze = Composite(inputs, int(config.compression * inputs), 1, compute)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, maps: list[Float[Tensor, "batch _ height_in width_in"]]) -> Float[Tensor, "batch out h w"]:

@@ -33,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seminal.core import DataSpec, Departure, Fact, Paper, Result
 from seminal.papers.alexnet import LocalResponseNorm
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill, he
 from seminal.pieces.measure import on_meta, parameters, shapes, work
 from seminal.pieces.pictures import changed_input, example, fit
@@ -128,7 +129,7 @@ class SideHead(nn.Module):
         self.conv = unit(inputs, 128, 1, normalised=normalised)
         self.fc1 = nn.Linear(128 * 4 * 4, 1024)
         self.relu = nn.ReLU()
-        self.dropout = nn.Dropout(0.7)
+        self.dropout = Dropout(0.7)
         self.fc2 = nn.Linear(1024, outputs)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:
@@ -195,7 +196,7 @@ class GoogLeNet(nn.Module):
         self.inception5a = module(832, TABLE["5a"])
         self.inception5b = module(832, TABLE["5b"])
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.fc = nn.Linear(1024, config.outputs)
         # The paper prints no first values. He's keep the size of activations through so many layers of ReLU.
         fill(self, weights=he, biases=constant(0.0))
@@ -333,7 +334,7 @@ def _heads(layer: str) -> list[tuple[int, ...]]:
 
 def _dropout(layer: str) -> float:
     found = _row("googlenet", layer)
-    assert isinstance(found, nn.Dropout)
+    assert isinstance(found, Dropout)
     return found.p
 
 

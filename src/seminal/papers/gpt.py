@@ -30,6 +30,7 @@ from seminal.core import DataSpec, Departure, Fact, Memory, Paper, Result, UserE
 from seminal.papers import transformer
 from seminal.papers.transformer import MultiHeadAttention, Residual
 from seminal.pieces.cache import ROOM, with_room
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill, normal
 from seminal.pieces.measure import count, on_meta
 from seminal.pieces.tokens import PAD
@@ -126,7 +127,7 @@ class GPT(nn.Module):
         self.config = config
         self.tokens = nn.Embedding(config.vocabulary, config.width)  # W_e
         self.positions = nn.Embedding(config.longest, config.width)  # W_p
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
         first_values(self)

@@ -38,6 +38,7 @@ from seminal.core import DataSpec, Departure, Fact, Memory, Paper, Result, UserE
 from seminal.papers.zaremba import deep_lstm, start
 from seminal.pieces import masks
 from seminal.pieces.attention import additive, attend, dot, softmax
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.measure import on_meta
 from seminal.pieces.recurrent import has_numbers, turned
 from seminal.pieces.tokens import PAD, lengths
@@ -160,7 +161,7 @@ class AttentionalLSTM(nn.Module):
         self.attention = Attention(config)
         self.combine = nn.Linear(2 * n, n, bias=False)  # W_c
         self.output = nn.Linear(n, config.target, bias=False)  # W_s
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         start(self, 0.1)  # Sec. 4.1: all uniform between −0.1 and 0.1
 
     def forward(self, source: Int[Tensor, "B S"], target: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:

@@ -33,6 +33,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seminal.core import DataSpec, Departure, Fact, Paper, UserError
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill, he, uniform
 from seminal.pieces.measure import on_meta, parameters, shapes
 
@@ -141,7 +142,7 @@ class MultilayerPerceptron(nn.Module):
         units = UNITS[config.activation]
         grouped = len(config.inputs) > 1
         first = Groups(config.inputs, config.hidden[0]) if grouped else nn.Linear(config.inputs[0], config.hidden[0])
-        dropout = [nn.Dropout(config.dropout)] if config.dropout else []
+        dropout = [Dropout(config.dropout)] if config.dropout else []
         self.hidden = nn.Sequential(first, units(), *dropout)
         for below, above in itertools.pairwise(config.hidden):
             self.hidden.extend([nn.Linear(below, above), units(), *dropout])

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
 from seminal.papers.resnet import basic, bottleneck, convolution, shortcut
 from seminal.pieces.counts import weights
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill, he
 from seminal.pieces.measure import count, on_meta, stages
 from seminal.pieces.pictures import changed_input, example, fit
@@ -192,7 +193,7 @@ def unit(config: Config, inputs: int, outputs: int, stride: int) -> Unit:
     if isinstance(path, nn.Sequential) and config.order == "full":
         path = path[0]  # BN stands before the projection, not after it
     if config.skip == "dropout":
-        path = nn.Sequential(path, nn.Dropout(0.5))
+        path = nn.Sequential(path, Dropout(0.5))
     made = Unit(series(before, inputs), residual(convolutions(config, inputs, outputs, stride), config.order), path)
     made.after = series(after, outputs)
     if config.skip in ("halved", "scaling"):

@@ -36,6 +36,7 @@ from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
 from seminal.papers import bn_inception, preact_resnet, resnet, resnext
 from seminal.papers.resnet import Residual, convolution
 from seminal.pieces.counts import stored
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill, he
 from seminal.pieces.measure import count, on_meta, stages, work
 from seminal.pieces.pictures import changed_input, example
@@ -193,7 +194,7 @@ def senet154(config: Config) -> nn.Module:
         if isinstance(block.shortcut, nn.Sequential):
             block.shortcut[0] = convolution(inputs, outputs, 3 if stride == 2 else 1, stride)  # (c) 3 × 3 down-sampling
         inputs = outputs
-    model.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Dropout(0.2))  # (d) before the classifier
+    model.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), Dropout(0.2))  # (d) before the classifier
     fill(model, weights=he, biases=constant(0.0))
     return model
 

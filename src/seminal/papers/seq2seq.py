@@ -29,6 +29,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from seminal.core import DataSpec, Departure, Fact, Memory, Paper, Result, UserError
 from seminal.papers import zaremba
 from seminal.papers.zaremba import deep_lstm, together
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.measure import count, on_meta, work
 from seminal.pieces.recurrent import has_numbers, turned
 from seminal.pieces.tokens import END, PAD, lengths
@@ -102,7 +103,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.reversed = config.reversed
         self.embedding = nn.Embedding(config.source, config.units)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.lstm = deep_lstm(config.units, config.layers, config.dropout)
         zaremba.start(self, config.start)
 

@@ -33,6 +33,7 @@ from seminal.core import DataSpec, Departure, Fact, Memory, Paper, Result, UserE
 from seminal.pieces import masks
 from seminal.pieces.attention import attend, scaled_dot
 from seminal.pieces.cache import ROOM, with_room
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.measure import count
 from seminal.pieces.positions import sinusoids
 from seminal.pieces.tokens import PAD
@@ -179,7 +180,7 @@ class Residual(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.first = config.norm == "pre"
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
@@ -239,7 +240,7 @@ class Embedding(nn.Module):
         self.learned = nn.Parameter(torch.zeros(sides, config.longest, config.width)) if learned else None
         waves = sinusoids(config.longest, config.width, halves=config.positions == "halves")
         self.register_buffer("waves", waves, persistent=False)
-        self.dropout = nn.Dropout(config.dropout)  # Sec. 5.4: also on these sums
+        self.dropout = Dropout(config.dropout)  # Sec. 5.4: also on these sums
 
     def forward(self, tokens: Int[Tensor, "B n"], side: int = 0, first: int = 0) -> Float[Tensor, "B n d"]:
         """``first`` is the place of the first token, ``side`` 0 for the source and 1 for the target."""

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
 from seminal.papers.alexnet import LocalResponseNorm
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill, he, normal, uniform
 from seminal.pieces.measure import count, on_meta, parameters, stages
 from seminal.pieces.pictures import changed_input, example, fit
@@ -171,9 +172,9 @@ class VGG(nn.Module):
         self.relu = nn.ReLU()
         self.fc6 = nn.Linear(inputs * self.window[0] * self.window[1], 4096)
         # Scaled in training, not in tests: the authors' programme came from Caffe (Sec. 3.3), which does the same.
-        self.drop6 = nn.Dropout(config.dropout)
+        self.drop6 = Dropout(config.dropout)
         self.fc7 = nn.Linear(4096, 4096)
-        self.drop7 = nn.Dropout(config.dropout)
+        self.drop7 = Dropout(config.dropout)
         self.fc8 = nn.Linear(4096, config.outputs)
         # Sec. 3.1 prints 0.01 as the variance. With pixels of ±128 the outputs of A are then of the order of 10⁷.
         start = {"glorot": glorot, "normal": normal(0.1), "he": he}[config.start]

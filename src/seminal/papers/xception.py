@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
 from seminal.papers.resnet import convolution
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill, he
 from seminal.pieces.measure import count, on_meta, stages
 from seminal.pieces.pictures import changed_input, example, fit
@@ -150,7 +151,7 @@ class Xception(nn.Module):
         self.exit = halving([728, 728, 1024])
         self.last = Module(separable([1024, 1536, 2048], between, relu_first=False), None)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.fc = nn.Linear(2048, config.outputs)
         fill(self, weights=he, biases=constant(0.0))  # the paper does not say: the rule for ReLU networks
 

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seminal.core import DataSpec, Departure, Fact, Memory, Paper, Result, UserError
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import uniform
 from seminal.pieces.measure import count, work
 from seminal.pieces.tokens import PAD
@@ -152,7 +153,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.units)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.lstm = deep_lstm(config.units, config.layers, config.dropout)
         # A shared matrix has one name: files of weights refuse one with two.
         self.weight = None if config.tied else nn.Parameter(torch.empty(config.vocabulary, config.units))

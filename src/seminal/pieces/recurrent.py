@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from seminal.core import DataSpec, UserError
+from seminal.pieces.dropout import Dropout
 from seminal.pieces.tokens import PAD, lengths
 
 Recurrent = TypeVar("Recurrent", bound=nn.RNNBase)
@@ -86,7 +87,7 @@ class Layers(nn.Module):
     def __init__(self, layers: Sequence[nn.Module], dropout: float = 0.0) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
         """The states (B, S, H) after each step, and those (B, H) after the last step of each row."""
@@ -127,7 +128,7 @@ class Reader(nn.Module):
             # torch's vectors have length √I: a word that is seen ten times would keep its chance direction.
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.body = body  # (B, S, I) and the rows' lengths → (B, S, width), (B, width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(width, config.outputs)
 
     def forward(self, text: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
         variant=variant,
         model=config,
         task=Translation(label_smoothing=0.1),
-        epochs=25 if small else 5,
+        epochs=20 if small else 5,
         batch=4096,
         lr=1e-3,
         optim=Optim("adam"),

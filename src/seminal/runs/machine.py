@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 import signal
@@ -45,6 +46,19 @@ def joined() -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def keep_memory() -> None:
+    """Memory that was freed stays with the process, for the next step to take.
+
+    Else glibc gives every large tensor back to the system and asks for it again, cleared page by page: a tenth of the
+    time of a step of a language model, as measured. Other C libraries have no such switch."""
+    never_map, never_trim = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(AttributeError):
+        for name, value in (never_map, never_trim):
+            ctypes.CDLL(None).mallopt(name, value)
 
 
 class Stop:

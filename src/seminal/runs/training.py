@@ -21,7 +21,7 @@ from seminal.runs.asks import RunAsk
 from seminal.runs.borrowing import load
 from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
-from seminal.runs.machine import Stop, command_line, device_for, environment, joined
+from seminal.runs.machine import Stop, command_line, device_for, environment, joined, keep_memory
 from seminal.runs.plan import Plan, model_of, plan_of, source_of, split_table
 from seminal.runs.text_portrait import written
 from seminal.train import distributed
@@ -111,6 +111,7 @@ def _restore(run: Run) -> None:
 def carry_on(run: Run) -> int:
     """Train to the end, or until stopped; then write the report. Returns the exit code."""
     folder, recipe = run.folder, run.plan.recipe
+    keep_memory()
     if run.plan.run.deterministic:
         torch.use_deterministic_algorithms(True)
     try:

@@ -1,4 +1,4 @@
-"""The measured part of README.md, written from benchmarks/results/*.json and the built models: nothing in it is typed.
+"""The measured part of README.md, written from the JSON of benchmarks/results and experiments/results: nothing is typed.
 
 python benchmarks/readme.py           write it
 python benchmarks/readme.py --check   leave with exit code 1 where README.md differs
@@ -12,17 +12,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parents[1] / "README.md"
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+BENCHMARKS, EXPERIMENTS = ROOT / "benchmarks" / "results", ROOT / "experiments" / "results"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
-def measured() -> str:
+def measured(benchmarks: Path = BENCHMARKS, experiments: Path = EXPERIMENTS) -> str:
     """The tables of all results there are."""
-    parts = {"images": _images, "accuracy": _accuracy, "cifar": _accuracy, "tables": _tables, "killed": _killed}
+    parts = {
+        benchmarks / "images.json": _images,
+        benchmarks / "train_text.json": _train_text,
+        benchmarks / "accuracy.json": _accuracy,
+        benchmarks / "cifar.json": _accuracy,
+        benchmarks / "tables.json": _tables,
+        experiments / "sst2.json": _sst2,
+        experiments / "multi30k.json": _multi30k,
+        benchmarks / "killed.json": _killed,
+    }
     texts = []
-    for name, words in parts.items():
-        path = RESULTS / f"{name}.json"
+    for path, words in parts.items():
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
             texts.append("\n".join([*words(result), "", f"`{result['command']}` · {_machine(result['machine'])}"]))
@@ -53,9 +62,34 @@ def _images(result: dict[str, Any]) -> Iterator[str]:
         ratio, kind = r["ratio"], r["precision"].split()[0]
         yield (
             f"| {r['model']}, {r['pictures']} | {r['precision']} | {r['seminal_images_per_s']['median']:.1f} | "
-            f"{r['reference_images_per_s']['median']:.1f} | {ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f}, "
-            f"{ratio['n']}) | {r['loop_overhead_of_medians']:.1%} | {r['share_of_matrix_rate'][kind]:.0%} |"
+            f"{r['reference_images_per_s']['median']:.1f} | {_range(ratio)} | "
+            f"{r['loop_overhead_of_medians']:.1%} | {r['share_of_matrix_rate'][kind]:.0%} |"
         )
+
+
+def _train_text(result: dict[str, Any]) -> Iterator[str]:
+    data = "sentences made up, as long as those of Multi30k" if result["data"] == "made up" else "the data given"
+    yield "**Speed on text**: the training loop beside the same models in Hugging Face's Trainer (rows grouped by length),"
+    yield "and beside `torch.nn.Transformer` in a plain loop on our batches. Losses and gradients were equal before; then in"
+    yield f"turns, on {data}. Tokens are those to be said, without padding; padding is its share of the batches."
+    yield ""
+    heads = ["model", "precision", "tokens/s", "Trainer", "plain loop", "ratio to Trainer (range, n)", "to plain loop"]
+    yield f"| {' | '.join(heads)} | padding, Trainer's |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for r in result["rows"]:
+        rates = {name: f"{found['median']:,.0f}" for name, found in r["target_tokens_per_s"].items()}
+        for mine, ratios in r["ratios"].items():
+            precision = "fp32" if mine == "seminal" else r["default_precision"]
+            told = [_range(ratios[name]) if name in ratios else "–" for name in ("transformers", "torch")]
+            empty = [f"{r['tokens_per_turn'][name]['padding']:.0%}" for name in (mine, "transformers")]
+            yield (
+                f"| {r['setting']} | {precision} | {rates[mine]} | {rates['transformers']} | {rates.get('torch', '–')} | "
+                f"{' | '.join(told)} | {', '.join(empty)} |"
+            )
+
+
+def _range(ratio: dict[str, Any]) -> str:
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f}, {ratio['n']})"
 
 
 def _accuracy(result: dict[str, Any]) -> Iterator[str]:
@@ -89,6 +123,40 @@ def _tables(result: dict[str, Any]) -> Iterator[str]:
             )
 
 
+def _sst2(result: dict[str, Any]) -> Iterator[str]:
+    rows = result["runs"][0]["rows"]
+    yield f"**SST-2**, {rows['train']:,} sentences, good or bad, with default recipes: accuracy on the {rows['test']:,} of"
+    yield f"the test set, of the weights that were best on the {rows['val']:,} for validation; mean ± standard deviation."
+    yield ""
+    yield "| model | year | parameters | test accuracy % | seeds | seconds of training |"
+    yield "|---|---|---|---|---|---|"
+    for r in result["results"]:
+        yield (
+            f"| {r['model']} | {r['year']} | {r['parameters'] / 1e6:.2f} M | {_sd(r['top1'], 100)} | {r['top1']['n']} | "
+            f"{_sd(r['seconds'])} |"
+        )
+
+
+def _multi30k(result: dict[str, Any]) -> Iterator[str]:
+    results = result["results"]
+    widths = sorted({score["beam"] for r in results for score in r["scores"]})
+    yield "**Multi30k**, English to German, with default recipes, 1 seed: sacreBLEU on the test set of 2016, by the beam of"
+    yield "the search and by the weights: best on the validation set, after the last step, or averaged over the last epochs."
+    yield ""
+    heads = ["model", "minutes of training", "weights", *(f"beam {n}" if n > 1 else "greedy" for n in widths)]
+    yield f"| {' | '.join(heads)} | chrF, widest beam |"
+    yield "|" + "---|" * (len(heads) + 1)
+    for r in results:
+        for weights in dict.fromkeys(score["weights"] for score in r["scores"]):
+            found = {score["beam"]: score for score in r["scores"] if score["weights"] == weights}
+            bleu = [f"{found[n]['sacrebleu']:.2f}" if n in found else "–" for n in widths]
+            minutes = f"{r['training_seconds'] / 60:.0f}"
+            yield f"| {r['model']} | {minutes} | {weights} | {' | '.join(bleu)} | {found[max(found)]['chrf']:.1f} |"
+    yield ""
+    _, _, signature = results[0]["scores"][0]["signature"].partition(" · ")  # without the search
+    yield f"`{signature}`"
+
+
 def _killed(result: dict[str, Any]) -> Iterator[str]:
     wrong = {name for run in result["runs"] for name in run["differences"]}
     same = "NO" if wrong & {"last.safetensors", "best.safetensors"} else "yes"
@@ -100,6 +168,11 @@ def _killed(result: dict[str, Any]) -> Iterator[str]:
 def _pm(values: dict[str, Any], factor: float = 1) -> str:
     half = values["half_width_95"]
     return f"{factor * values['mean']:.3f}" + (f" ± {factor * half:.3f}" if half is not None else "")
+
+
+def _sd(values: dict[str, Any], factor: float = 1) -> str:
+    sd = values["sd"]
+    return f"{factor * values['mean']:.1f}" + (f" ± {factor * sd:.1f}" if sd is not None else "")
 
 
 def rewritten(text: str) -> str:
@@ -115,7 +188,7 @@ def run() -> int:
     new = rewritten(old)
     if "--check" in sys.argv[1:]:
         if new != old:
-            print("README.md differs from benchmarks/results: run `python benchmarks/readme.py`", file=sys.stderr)
+            print("README.md differs from the results: run `python benchmarks/readme.py`", file=sys.stderr)
         return int(new != old)
     README.write_text(new, encoding="utf-8")
     return 0

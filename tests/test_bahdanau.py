@@ -6,41 +6,35 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from seminal.core import DataSpec, UserError
-from seminal.decode.beam import Beam, beam
-from seminal.decode.rules import Rules
-from seminal.decode.sampling import Sampling, write
 from seminal.papers import bahdanau
 from seminal.papers.bahdanau import Config, GatedUnits, RNNSearch
 from seminal.pieces.tokens import BEGIN, END, PAD
 from seminal.recipes import bahdanau as recipes
-from seminal.tasks.translation import Translation
+from translators import (
+    PAIRS,
+    drops_in_training_only,
+    half_precision_agrees,
+    learned_by_heart,
+    padding_changes_nothing,
+    reads_no_later_word,
+    search_gives_what_forward_says,
+    sharpened,
+    steps_equal_forward,
+    unpadded,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SEARCH = Config(source=23, target=19, embedding=6, width=5, alignment=7, maxout=4)
 FORMS = {"bahdanau": SEARCH, "rnnencdec": replace(SEARCH, attention=False)}
-PAIRS = DataSpec(
-    "multi",
-    "pairs",
-    {"train": 29_000, "val": 1_000},
-    vocabulary={"source": 8_000, "target": 7_000},
-    longest={"source": 40, "target": 45},
-    tokens={"train": 450_000},
-    batched_by="tokens",
-)
 
 
 def network(config: Config, seed: int = 0, spread: float = 0.7) -> RNNSearch:
-    """With large random numbers everywhere, so that gates are open and shut and attention is sharp."""
     torch.manual_seed(seed)
-    model = RNNSearch(config).double().eval()
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=spread)
-    return model
+    return sharpened(RNNSearch(config), spread)
 
 
 def sentences():
@@ -98,8 +92,7 @@ def test_equals_the_equations_written_out(form):
     model, (source, target) = network(FORMS[form]), sentences()
     with torch.no_grad():
         logits = model(source, target)
-        for i in range(len(source)):
-            reads, says = source[i][source[i] != PAD].tolist(), target[i][target[i] != PAD].tolist()
+        for i, reads, says in unpadded(source, target):
             expected, _ = naive(model, reads, says)
             assert logits[i, : len(says)].allclose(expected, atol=1e-10)
 
@@ -125,41 +118,18 @@ def test_gated_units_with_open_reset_gates_are_those_of_torch():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_padding_changes_nothing(form):
-    model, (source, target) = network(FORMS[form]), sentences()
-    with torch.no_grad():
-        expected = model(source, target)
-        longer = model(F.pad(source, (0, 3)), F.pad(target, (0, 2)))[:, : target.shape[1]]
-        assert longer.allclose(expected, atol=1e-12)
-        alone = model(source[1:2, :3], target[1:2, :4])
-        assert alone.allclose(expected[1:2, :4], atol=1e-12)
+    assert padding_changes_nothing(network(FORMS[form]), *sentences())
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_later_word_changes_nothing_before_it(form):
-    model, (source, target) = network(FORMS[form]), sentences()
-    other = target.clone()
-    other[:, 3] = 15
-    with torch.no_grad():
-        one, two = model(source, target), model(source, other)
-    assert torch.equal(one[:, :3], two[:, :3])
-    assert not one[:, 3].allclose(two[:, 3])
+    assert reads_no_later_word(network(FORMS[form]), *sentences())
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("parts", [(1,) * 6, (3, 1, 2)])
 def test_steps_equal_forward_for_all_beams(form, parts):
-    model, (source, target) = network(FORMS[form]), sentences()
-    beams = 2
-    other = torch.where(target == PAD, 3, target)
-    written = torch.stack([other, other.flip(1)], dim=1).flatten(0, 1)  # hypotheses of an input beside each other
-    with torch.no_grad():
-        expected = model(source.repeat_interleave(beams, 0), written)
-        memory, read = model.begin(source, len(written)), 0
-        for n in parts:
-            logits, memory = model.step(written[:, read : read + n], memory)
-            read += n
-            assert memory.length == read
-            assert logits.allclose(expected[:, read - 1], atol=1e-10)
+    assert steps_equal_forward(network(FORMS[form]), *sentences(), parts)
 
 
 def test_attention_is_that_of_the_equations_and_vanishes_on_padding():
@@ -174,8 +144,7 @@ def test_attention_is_that_of_the_equations_and_vanishes_on_padding():
         found = torch.stack(maps, dim=1)
         assert found.sum(-1).allclose(torch.ones(3, 6).double())
         assert not found[(source == PAD)[:, None].expand_as(found)].any()
-        for i in range(3):
-            reads, says = source[i][source[i] != PAD].tolist(), target[i][target[i] != PAD].tolist()
+        for i, reads, says in unpadded(source, target):
             _, expected = naive(model, reads, says)
             assert found[i, : len(says), : len(reads)].allclose(expected, atol=1e-10)
     assert found.max() > 0.6, "the test says little where attention is flat"
@@ -190,21 +159,7 @@ def test_the_baseline_looks_nowhere():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_search_gives_what_forward_says(form):
-    model, (source, _) = network(FORMS[form]).float(), sentences()
-    given = torch.full((3, 1), BEGIN)
-    found = beam(model, source, given, Beam(width=3, best=2, alpha=0.0), Rules(longest=7), attention=True)
-    greedy = write(model, source, given, Rules(longest=7), attention=True)
-    drawn = write(model, source, given, Rules(longest=7), Sampling(seed=3))
-    assert found.attention.shape[-1] == source.shape[1]
-    assert (found.scores[:, 0] >= greedy.scores[:, 0] - 1e-5).all()
-    for hypotheses in (found, greedy, drawn):
-        for i in range(3):
-            for tokens, score in zip(hypotheses.tokens[i], hypotheses.scores[i]):
-                row = tokens[tokens != PAD][None]
-                with torch.no_grad():
-                    logits = model(source[i : i + 1], row[:, :-1])
-                says = logits.float().log_softmax(-1).gather(2, row[:, 1:, None]).sum()
-                assert says.item() == pytest.approx(float(score), abs=1e-4)
+    search_gives_what_forward_says(network(FORMS[form]).float(), sentences()[0])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -227,37 +182,15 @@ def test_gradient_reaches_every_parameter(form):
 def test_a_batch_is_learned_by_heart():
     torch.manual_seed(0)
     config = Config(source=14, target=14, embedding=24, width=24, alignment=24, maxout=24)
-    model, task = RNNSearch(config), Translation()
-    words = torch.randint(4, 14, (8, 6))
-    ends, begins = torch.full((8, 1), END), torch.full((8, 1), BEGIN)
-    batch = {"source": torch.cat([words, ends], 1), "target": torch.cat([begins, words.flip(1), ends], 1)}
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.03)
-    for _ in range(60):
-        (turn,) = task.turns(model, batch)
-        optimiser.zero_grad()
-        (turn.loss / turn.weight).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-    with torch.no_grad():
-        sums = task.score(model.eval(), batch)
-    assert task.summary(sums)["bleu_tokens"] > 99
+    assert learned_by_heart(RNNSearch(config), steps=60)
 
 
 def test_half_precision_agrees():
-    model, (source, target) = network(SEARCH, spread=0.3).float(), sentences()
-    with torch.no_grad():
-        expected = model(source, target)
-        with torch.autocast("cpu", torch.bfloat16):
-            found = model(source, target).float()
-    real = target != PAD
-    assert (found - expected)[real].abs().max() < 0.05 * expected[real].abs().max()
+    assert half_precision_agrees(network(SEARCH, spread=0.3).float(), *sentences())
 
 
 def test_dropout_acts_in_training_only():
-    model, (source, target) = network(replace(SEARCH, dropout=0.5)), sentences()
-    assert torch.equal(model(source, target), model(source, target))
-    model.train()
-    assert not model(source, target).allclose(model(source, target))
+    assert drops_in_training_only(network(replace(SEARCH, dropout=0.5)), *sentences())
 
 
 def test_fitted_takes_pairs_only():

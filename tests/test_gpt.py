@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from peers import shaken
 from seminal.core import DataSpec, UserError
 from seminal.decode.beam import Beam, beam
 from seminal.decode.rules import Rules
@@ -30,13 +31,9 @@ KINDS = [pytest.param(gpt.GPT, SMALL, id="gpt"), pytest.param(gpt2.build, SMALL_
 
 
 def born(build, config, seed=0):
-    """A network in which nothing is 0 or 1: biases and normalisations count, and so does every place."""
+    """A network in which biases and normalisations count, and so does every place."""
     torch.manual_seed(seed)
-    model = build(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return model.eval()
+    return shaken(build(config), seed, spread=0.3)
 
 
 def tokens(rows, count, seed=1):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import peers
 from seminal.core import Precision
 from seminal.runs.shelf import reading_of
 from seminal.train import inference
@@ -18,15 +19,7 @@ FP32 = Precision()
 
 
 def scrambled(model):
-    """Gains, shifts and statistics random, so that a normalisation left out would be seen."""
-    generator = torch.Generator().manual_seed(0)
-    for layer in model.modules():
-        if isinstance(layer, BatchNorm):
-            layer.running_mean.uniform_(-0.5, 0.5, generator=generator)
-            layer.running_var.uniform_(0.5, 1.5, generator=generator)
-            layer.weight.data.uniform_(0.8, 1.2, generator=generator)  # more would amplify rounding with each layer
-            layer.bias.data.uniform_(-0.5, 0.5, generator=generator)
-    return model
+    return peers.scrambled(model, gains=(0.8, 1.2))  # more would amplify rounding with each layer
 
 
 def settled(model, x):

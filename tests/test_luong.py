@@ -11,15 +11,23 @@ import torch.nn.functional as F
 from torch import nn
 
 from seminal.core import DataSpec, UserError
-from seminal.decode.beam import Beam, beam
-from seminal.decode.rules import Rules
-from seminal.decode.sampling import Sampling, write
 from seminal.papers import luong
 from seminal.papers.luong import AttentionalLSTM, Config, lstm
 from seminal.pieces.attention import general
 from seminal.pieces.tokens import BEGIN, END, PAD
 from seminal.recipes import luong as recipes
-from seminal.tasks.translation import Translation
+from translators import (
+    PAIRS,
+    drops_in_training_only,
+    half_precision_agrees,
+    learned_by_heart,
+    padding_changes_nothing,
+    reads_no_later_word,
+    search_gives_what_forward_says,
+    sharpened,
+    steps_equal_forward,
+    unpadded,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,24 +35,11 @@ SMALL = {
     name: replace(row, source=23, target=19, width=5, layers=2, reach=2, longest=4)
     for name, row in luong.VARIANTS.items()
 }
-PAIRS = DataSpec(
-    "multi",
-    "pairs",
-    {"train": 29_000, "val": 1_000},
-    vocabulary={"source": 8_000, "target": 7_000},
-    longest={"source": 60, "target": 45},
-    tokens={"train": 450_000},
-    batched_by="tokens",
-)
 
 
 def network(config: Config, seed: int = 0, spread: float = 0.7) -> AttentionalLSTM:
-    """With large random numbers everywhere, so that gates are open and shut and attention is sharp."""
     torch.manual_seed(seed)
-    model = AttentionalLSTM(config).double().eval()
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=spread)
-    return model
+    return sharpened(AttentionalLSTM(config), spread)
 
 
 def sentences():
@@ -123,11 +118,6 @@ def naive(model: AttentionalLSTM, source: list[int], target: list[int]):
     return torch.stack(logits), torch.stack(maps)
 
 
-def rows_of(source, target):
-    for i in range(len(source)):
-        yield i, source[i][source[i] != PAD].tolist(), target[i][target[i] != PAD].tolist()
-
-
 @pytest.mark.parametrize("form", SMALL)
 def test_equals_the_equations_written_out(form):
     model, (source, target) = network(SMALL[form]), sentences()
@@ -138,7 +128,7 @@ def test_equals_the_equations_written_out(form):
             _, memory = model.step(target[:, i : i + 1], memory)
             maps.append(memory.moving["attention"])
         found = torch.stack(maps, dim=1)
-        for i, reads, says in rows_of(source, target):
+        for i, reads, says in unpadded(source, target):
             expected, weights = naive(model, reads, says)
             assert logits[i, : len(says)].allclose(expected, atol=1e-10)
             assert found[i, : len(says), : len(reads)].allclose(weights, atol=1e-10)
@@ -173,41 +163,18 @@ def test_cell_is_that_of_torch():
 
 @pytest.mark.parametrize("form", SMALL)
 def test_padding_changes_nothing(form):
-    model, (source, target) = network(SMALL[form]), sentences()
-    with torch.no_grad():
-        expected = model(source, target)
-        longer = model(F.pad(source, (0, 3)), F.pad(target, (0, 2)))[:, : target.shape[1]]
-        assert longer.allclose(expected, atol=1e-12)
-        alone = model(source[1:2, :3], target[1:2, :4])
-        assert alone.allclose(expected[1:2, :4], atol=1e-12)
+    assert padding_changes_nothing(network(SMALL[form]), *sentences())
 
 
 @pytest.mark.parametrize("form", ["luong-general", "luong-local-p"])
 def test_a_later_word_changes_nothing_before_it(form):
-    model, (source, target) = network(SMALL[form]), sentences()
-    other = target.clone()
-    other[:, 3] = 15
-    with torch.no_grad():
-        one, two = model(source, target), model(source, other)
-    assert torch.equal(one[:, :3], two[:, :3])
-    assert not one[:, 3].allclose(two[:, 3])
+    assert reads_no_later_word(network(SMALL[form]), *sentences())
 
 
 @pytest.mark.parametrize("form", SMALL)
 @pytest.mark.parametrize("parts", [(1,) * 6, (3, 1, 2)])
 def test_steps_equal_forward_for_all_beams(form, parts):
-    model, (source, target) = network(SMALL[form]), sentences()
-    beams = 2
-    other = torch.where(target == PAD, 3, target)
-    written = torch.stack([other, other.flip(1)], dim=1).flatten(0, 1)  # hypotheses of an input beside each other
-    with torch.no_grad():
-        expected = model(source.repeat_interleave(beams, 0), written)
-        memory, read = model.begin(source, len(written)), 0
-        for n in parts:
-            logits, memory = model.step(written[:, read : read + n], memory)
-            read += n
-            assert memory.length == read
-            assert logits.allclose(expected[:, read - 1], atol=1e-10)
+    assert steps_equal_forward(network(SMALL[form]), *sentences(), parts)
 
 
 def test_what_was_looked_at_is_fed_to_the_next_step():
@@ -224,20 +191,7 @@ def test_what_was_looked_at_is_fed_to_the_next_step():
 
 @pytest.mark.parametrize("form", ["luong-concat", "luong-local-p", "luong-local-m"])
 def test_search_gives_what_forward_says(form):
-    model, (source, _) = network(SMALL[form]).float(), sentences()
-    given = torch.full((3, 1), BEGIN)
-    found = beam(model, source, given, Beam(width=3, best=2, alpha=0.0), Rules(longest=7), attention=True)
-    greedy = write(model, source, given, Rules(longest=7), attention=True)
-    drawn = write(model, source, given, Rules(longest=7), Sampling(seed=3))
-    assert found.attention.shape[-1] == source.shape[1]
-    for hypotheses in (found, greedy, drawn):
-        for i in range(3):
-            for tokens, score in zip(hypotheses.tokens[i], hypotheses.scores[i]):
-                row = tokens[tokens != PAD][None]
-                with torch.no_grad():
-                    logits = model(source[i : i + 1], row[:, :-1])
-                says = logits.float().log_softmax(-1).gather(2, row[:, 1:, None]).sum()
-                assert says.item() == pytest.approx(float(score), abs=1e-4)
+    search_gives_what_forward_says(network(SMALL[form]).float(), sentences()[0])
 
 
 @pytest.mark.parametrize("form", SMALL)
@@ -273,37 +227,15 @@ def test_gradient_of_the_predicted_place_is_that_of_differences():
 def test_a_batch_is_learned_by_heart(form):
     torch.manual_seed(0)
     config = replace(SMALL[form], source=14, target=14, width=24, layers=1, dropout=0.0)
-    model, task = AttentionalLSTM(config), Translation()
-    words = torch.randint(4, 14, (8, 6))
-    ends, begins = torch.full((8, 1), END), torch.full((8, 1), BEGIN)
-    batch = {"source": torch.cat([words, ends], 1), "target": torch.cat([begins, words.flip(1), ends], 1)}
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.03)
-    for _ in range(100):
-        (turn,) = task.turns(model, batch)
-        optimiser.zero_grad()
-        (turn.loss / turn.weight).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-    with torch.no_grad():
-        sums = task.score(model.eval(), batch)
-    assert task.summary(sums)["bleu_tokens"] > 99
+    assert learned_by_heart(AttentionalLSTM(config), steps=100)
 
 
 def test_half_precision_agrees():
-    model, (source, target) = network(SMALL["luong-general"], spread=0.3).float(), sentences()
-    with torch.no_grad():
-        expected = model(source, target)
-        with torch.autocast("cpu", torch.bfloat16):
-            found = model(source, target).float()
-    real = target != PAD
-    assert (found - expected)[real].abs().max() < 0.05 * expected[real].abs().max()
+    assert half_precision_agrees(network(SMALL["luong-general"], spread=0.3).float(), *sentences())
 
 
 def test_dropout_acts_in_training_only():
-    model, (source, target) = network(SMALL["luong-dot"]), sentences()
-    assert torch.equal(model(source, target), model(source, target))
-    model.train()
-    assert not model(source, target).allclose(model(source, target))
+    assert drops_in_training_only(network(SMALL["luong-dot"]), *sentences())
 
 
 def test_fitted_takes_pairs_only():

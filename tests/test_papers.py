@@ -62,6 +62,8 @@ KNOWN_DEPARTURES = {
     **dict.fromkeys((f"shufflenet-{v}-noshuffle" for v in ("g3-0.25x", "g8-0.5x", "g8-0.25x")), 1),
     **dict.fromkeys((f"shufflenet-v2-{v}-torchvision" for v in ("1x", "1.5x", "2x")), 1),
     **{"elman": 4, "lstm": 5, "lstm-1997": 2, "birnn": 1, "bilstm": 2, "gru": 3, "bigru": 4, "gru-2014": 1},  # for text
+    "transformer-marian": 3,  # sines before cosines, biases, swish
+    "transformer-torch": 2,  # biases, one more normalisation
     "transformer-encoder": 2,  # no decoder, sizes
     "transformer-encoder-base": 1,
 }

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from seminal.core import DataSpec, Order, Reading, UserError
 from seminal.data.split import Fold, Holdout
 from seminal.data.tagged import TaggedAsk, read
-from seminal.data.text_rows import NOTHING, TextSource
-from seminal.pieces.tokens import PAD, UNKNOWN
+from seminal.data.text_rows import TextSource
+from seminal.pieces.tokens import NOTHING, PAD, UNKNOWN
 from seminal.runs.codec import from_json, to_json
 from seminal.tasks.tagging import Tagging, spans
 

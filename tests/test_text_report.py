@@ -26,6 +26,7 @@ from seminal.report.data import Attempts, Citation, Evidence, Looks, Picture, Re
 from seminal.runs import judging, portrait, text_portrait, training
 from seminal.runs.asks import DataAsk, RunAsk
 from seminal.runs.diary import SAMPLES, Diary
+from seminal.runs.evidence import EXPLAINED, PARTS, parts_of
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import Stop
 from seminal.runs.plan import Plan, best_model, plan_of
@@ -316,7 +317,7 @@ def test_the_words_that_decided(tmp_path: Path, kind: str, one_thread: None) -> 
     report = portrait._with_classes(Report("t", Citation("c"), Goal("top1")), model, plan, source)
 
     vocabulary, part = source.encoder("none").text, source.parts["val"]
-    assert 0 < len(report.evidence) == min(len(report.mistakes), text_portrait.EXPLAINED)
+    assert 0 < len(report.evidence) == min(len(report.mistakes), EXPLAINED)
     for evidence, mistake in zip(report.evidence, report.mistakes):
         row = next(i for i in range(len(part.texts)) if source.name("val", i) == evidence.name)
         assert mistake.name == evidence.name
@@ -324,7 +325,7 @@ def test_the_words_that_decided(tmp_path: Path, kind: str, one_thread: None) -> 
         tokens = part.tokens.row(row).tolist()
         said, read_as = "".join(text for text, _ in evidence.parts).strip(), vocabulary.decode(tokens)
         assert said == read_as or (kind == "wordpiece" and said.replace(" ", "") == read_as.replace(" ", ""))
-        spans = text_portrait._parts(vocabulary, tokens)
+        spans = parts_of(vocabulary, tokens)
         assert [place for _, first, last in spans for place in range(first, last)] == list(range(len(tokens)))
         guess = source.spec.classes.index(evidence.label)
         whole = table[tokens].sum(0)
@@ -341,8 +342,8 @@ def test_a_long_text_is_cut_into_few_parts(tmp_path: Path) -> None:
     write_labelled(tmp_path)
     source = labelled.read(tmp_path, Reading("labelled", tokens="words"), labelled.LabelledAsk())
     tokens = source.encoder("none").text.encode(["a great film so awful it hurts " * 30])[0]
-    spans = text_portrait._parts(source.encoder("none").text, tokens)
-    assert len(spans) <= text_portrait.PARTS
+    spans = parts_of(source.encoder("none").text, tokens)
+    assert len(spans) <= PARTS
     assert [place for _, first, last in spans for place in range(first, last)] == list(range(len(tokens)))
 
 

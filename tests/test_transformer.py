@@ -19,6 +19,10 @@ from seminal.pieces.attention import additive, attend, dot, general, rectified, 
 from seminal.pieces.positions import sinusoids
 from seminal.pieces.tokens import PAD
 from seminal.recipes.transformer import paper
+from seminal.recipes.transformer_encoder import modern
+from seminal.runs.asks import RecipeAsk
+from seminal.runs.changes import changed
+from texts import text_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = replace(BASE, vocabulary=40, layers=2, width=24, inner=48, heads=3, key=5, dropout=0.0)
@@ -186,6 +190,16 @@ def test_dropout_is_where_the_paper_has_it():
     places = [name for name, m in model(replace(SMALL, dropout=0.1)).named_modules() if isinstance(m, nn.Dropout)]
     sublayers = 2 * 2 + 2 * 3  # two of each encoder layer, three of each decoder layer
     assert len(places) == sublayers + 1  # and the sums of embeddings and positions
+
+
+def test_the_dropout_asked_for_reaches_the_body_of_a_reader():
+    spec = text_spec("labelled")
+    recipe = modern("transformer-encoder", spec).adapted(spec)
+    config = changed(recipe, RecipeAsk(dropout=0.35), spec).model
+    drops = [m.p for m in transformer_encoder.Reader(config).modules() if isinstance(m, nn.Dropout)]
+    assert len(drops) == 2 * config.body.layers + 1
+    assert set(drops) == {0.35}
+    assert replace(config, body=recipe.model.body) == recipe.model, "nothing else is changed"
 
 
 def test_the_recipe_has_the_papers_rate():

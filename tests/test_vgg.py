@@ -22,7 +22,7 @@ from seminal.weights.matching import to_ours, to_theirs
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def scrambled(state, heads):
+def random_state(state, heads):
     """Random numbers in every entry, of a size that keeps signals alive; ``heads`` are the large ones, drawn once."""
     generator = torch.Generator().manual_seed(0)
     found = {}
@@ -53,7 +53,7 @@ def peer_of(library, variant, heads):
     name = weights.TORCHVISION[variant]
     with torch.device("meta"):
         theirs = getattr(torchvision.models, name)() if library == "torchvision" else timm.create_model(name)
-    theirs.load_state_dict(scrambled(theirs.state_dict(), heads), assign=True)
+    theirs.load_state_dict(random_state(theirs.state_dict(), heads), assign=True)
     return theirs.eval()
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from peers import shaken
 from seminal.papers import gpt, gpt2, transformer
 from seminal.pieces.measure import on_meta
 from seminal.pieces.tokens import PAD
@@ -26,16 +27,6 @@ NAMES = {"relu": "relu", "silu": "swish", "gelu": "gelu"}  # of activations, at 
 @pytest.fixture(scope="module")
 def peers():
     return pytest.importorskip("transformers", reason="transformers is not installed: no peer to compare with")
-
-
-def scrambled(model, seed=0):
-    """Random numbers everywhere: no bias of 0 and no gain of 1 behind which a mistake could hide."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:  # sinusoids stay
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    return model.eval()
 
 
 def text(rows, count, seed=1):
@@ -104,13 +95,13 @@ class TorchPeer(nn.Module):
 
 @pytest.mark.parametrize(("paper", "build", "config"), [("gpt", gpt.GPT, GPT), ("gpt2", gpt2.build, GPT2)])
 def test_language_models_equal_hugging_face_both_ways(peers, paper, build, config):
-    theirs, ours = scrambled(language_peer(peers, paper, config)), build(config).eval()
+    theirs, ours = shaken(language_peer(peers, paper, config)), build(config).eval()
     found = fit(theirs.state_dict(), ours, paper, config)
     assert (found.dialect, found.fits) == ("huggingface", True), found.told()
     ours.load_state_dict(found.state)
     read = text(3, 20)
     agree(ours(read), theirs(read).logits)
-    ours = scrambled(build(config), seed=5)
+    ours = shaken(build(config), seed=5)
     theirs.load_state_dict(to_theirs("huggingface", ours.state_dict(), paper, config), strict=True)
     agree(ours(read), theirs(read).logits)
 
@@ -118,7 +109,7 @@ def test_language_models_equal_hugging_face_both_ways(peers, paper, build, confi
 @pytest.mark.parametrize("activation", ["silu", "relu", "gelu"])
 def test_the_transformer_equals_marian_both_ways(peers, activation):
     config = replace(MARIAN, activation=activation)
-    theirs, ours = scrambled(marian_peer(peers, config)), transformer.Transformer(config).eval()
+    theirs, ours = shaken(marian_peer(peers, config)), transformer.Transformer(config).eval()
     found = fit(theirs.state_dict(), ours, "transformer", config)
     assert (found.dialect, found.fits) == ("marian", True), found.told()
     ours.load_state_dict(found.state)
@@ -130,7 +121,7 @@ def test_the_transformer_equals_marian_both_ways(peers, activation):
         agree(ours(source, target), said.logits)
 
     both()
-    ours = scrambled(transformer.Transformer(config), seed=5)
+    ours = shaken(transformer.Transformer(config), seed=5)
     theirs.load_state_dict(to_theirs("marian", ours.state_dict(), "transformer", config), strict=True)
     both()
 
@@ -141,14 +132,14 @@ def test_the_transformer_equals_marian_both_ways(peers, activation):
 def test_the_transformer_equals_torchs_both_ways(norm, activation):
     config = replace(SMALL, norm=norm, activation=activation)
     torch.manual_seed(0)
-    theirs, ours = scrambled(TorchPeer(config)), transformer.Transformer(config).eval()
+    theirs, ours = shaken(TorchPeer(config)), transformer.Transformer(config).eval()
     found = fit(theirs.names(), ours, "transformer", config)
     assert (found.dialect, found.fits) == ("torch_transformer", True), found.told()
     ours.load_state_dict(found.state)
     source, target = text(3, 9), text(3, 12, seed=2)
     source[0, 5:] = PAD
     agree(ours(source, target), theirs(source, target))
-    ours = scrambled(transformer.Transformer(config), seed=5)
+    ours = shaken(transformer.Transformer(config), seed=5)
     state = to_theirs("torch_transformer", ours.state_dict(), "transformer", config)
     theirs.embedding.weight.data.copy_(state.pop("embedding.weight"))
     theirs.transformer.load_state_dict(state, strict=True)
@@ -181,7 +172,7 @@ def test_whole_networks_have_their_names_and_shapes(peers, paper, variant):
     ],
 )
 def test_there_and_back_is_the_same(dialect, paper, build, config):
-    ours = scrambled(build(config)).state_dict()
+    ours = shaken(build(config)).state_dict()
     theirs = to_theirs(dialect, ours, paper, config)
     assert not set(theirs) & (set(ours) - {"encoder.norm.weight", "encoder.norm.bias"})
     back = to_ours(dialect, theirs, paper, config)
@@ -192,7 +183,7 @@ def test_there_and_back_is_the_same(dialect, paper, build, config):
 def test_published_files_are_read(peers):
     """They come without the prefix, with masks as buffers, and without a second copy of the embeddings."""
     for paper, build, config in (("gpt", gpt.GPT, GPT), ("gpt2", gpt2.build, GPT2)):
-        theirs = scrambled(language_peer(peers, paper, config))
+        theirs = shaken(language_peer(peers, paper, config))
         file = {key.removeprefix("transformer."): value for key, value in theirs.state_dict().items()}
         del file["lm_head.weight"]
         file |= {f"h.{i}.attn.bias": torch.ones(1, 1, PLACES, PLACES) for i in range(N)}
@@ -206,7 +197,7 @@ def test_published_files_are_read(peers):
 
 def test_what_ours_cannot_say_is_named():
     """A head of its own, a bias of the logits, a part that is missing: none is dropped in silence."""
-    ours = scrambled(gpt2.build(GPT2))
+    ours = shaken(gpt2.build(GPT2))
     file = to_theirs("huggingface", ours.state_dict(), "gpt2", GPT2)
     untied = file | {"lm_head.weight": file["lm_head.weight"] + 1}
     assert fit(untied, ours, "gpt2", GPT2, "huggingface").unexpected == ("lm_head.weight",)
@@ -215,7 +206,7 @@ def test_what_ours_cannot_say_is_named():
     lacking = {key: value for key, value in file.items() if "h.1.attn.c_attn.weight" not in key}
     assert "the file lacks transformer.h.1.attn.c_attn.weight" in fit(lacking, ours, "gpt2", GPT2, "huggingface").told()
 
-    ours = scrambled(transformer.Transformer(MARIAN))
+    ours = shaken(transformer.Transformer(MARIAN))
     file = to_theirs("marian", ours.state_dict(), "transformer", MARIAN)
     biased = file | {"final_logits_bias": torch.ones(1, V)}
     assert "the model has no final_logits_bias" in fit(biased, ours, "transformer", MARIAN, "marian").told()

@@ -39,10 +39,9 @@ def states(rows=4, layers=3, units=6, seed=2):
 
 
 def by_hand(model, text, state):
-    """Sec. 3.2 and Fig. 2 with the loop over words."""
-    below = F.dropout(model.embedding(text), model.dropout.p, model.training)
-    said, state = by_the_equations(model.lstm, below, state)
-    return model.softmax(F.dropout(said, model.dropout.p, model.training)), state
+    """Sec. 3.2 and Fig. 2 with the loop over words; both dashed arrows outside of the layers are the model's own draws."""
+    said, state = by_the_equations(model.lstm, model.dropout(model.embedding(text)), state)
+    return model.softmax(model.dropout(said)), state
 
 
 def close(a, b, atol=1e-5):

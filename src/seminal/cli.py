@@ -85,15 +85,19 @@ def _do(asked: argparse.Namespace) -> int | None:
 
         return training.resume(**_given(asked))
     if asked.verb == "import":
-        from seminal.runs import importing
+        from seminal.runs import asks, importing
 
-        return importing.import_weights(importing.ImportAsk(**_given(asked)))
+        return importing.import_weights(asks.ImportAsk(**_given(asked)))
     if asked.verb in ("translate", "generate"):
         return _write(asked.verb, _given(asked))
     if asked.verb == "explain":
         from seminal.runs import explaining
 
         return explaining.explain(**_given(asked))
+    if asked.verb == "doctor":
+        from seminal.runs import doctoring
+
+        return doctoring.doctor(doctoring.DoctorAsk(**_given(asked)))
     if asked.verb == "export":
         from seminal.runs import exporting
 
@@ -175,7 +179,17 @@ def _nearest(word: str, words: Sequence[str]) -> str:
     return f" Nearest: {', '.join(near)}." if near else ""
 
 
-EXPORTS = ("safetensors", "torchvision", "timm", "akamaster", "onnx", "exported-program")
+EXPORTS = (
+    "safetensors",
+    "torchvision",
+    "timm",
+    "akamaster",
+    "onnx",
+    "exported-program",
+    "huggingface",
+    "marian",
+    "torch",
+)
 VERBS = (
     "list",
     "show",
@@ -237,6 +251,8 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     test = verb("eval", "Score a run's best weights.")
     test.add_argument("run", metavar="RUN")
     test.add_argument("--data", help="other data of the same form; the run's own without it")
+    test.add_argument("--source", metavar="NAME", help="of other text: the language, or the column, of the texts")
+    test.add_argument("--target", metavar="NAME", help="of other data: the language, or the column, to be said")
     test.add_argument("--split", help="train, val or test (default: test where there is one, else val)")
     test.add_argument("--ten-crop", action="store_true", help="average the predictions of ten crops of each picture")
     test.add_argument("--beam", "--beam-size", type=int, default=4, help="of translations (default: 4; 1: greedy)")
@@ -267,11 +283,16 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     look.add_argument("--layer", metavar="NAME", help="the feature maps to take the evidence from (default: the last)")
     look.add_argument("--out", metavar="FILE", help="where the page goes (default: RUN/explain.html)")
 
+    _doctor(
+        verb(
+            "doctor", "Say why training fails: of your own program, or of a run. Exit code 3 where something is found."
+        )
+    )
     _import(verb("import", "Make a run folder of weights from elsewhere: torchvision's, timm's, or your own file."))
     export = verb("export", "Write a run's weights, or the whole network, for other programs.")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--to", required=True, choices=EXPORTS, help="whose names, or which format")
-    export.add_argument("--out", metavar="FILE", help="default: a file in the run's folder")
+    export.add_argument("--out", metavar="FILE", help="default: a file (of text: a folder) in the run's")
     export.add_argument("--weights", choices=("best", "last"), default="best")
     return top
 
@@ -302,15 +323,41 @@ def _writing(speak: argparse.ArgumentParser, verb: Callable[[str, str], argparse
         parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
 
 
+def _doctor(ask: argparse.ArgumentParser) -> None:
+    ask.add_argument(
+        "patient", metavar="PROGRAM.py[:make] | RUN", help="a file with a function make(seed) -> dict, or a run folder"
+    )
+    ask.add_argument(
+        "--cure", action="store_true", help="try the remedies against the program as it is, and prove the best"
+    )
+    ask.add_argument(
+        "--budget", type=float, default=120.0, metavar="SECONDS", help="for the examination (default: 120)"
+    )
+    ask.add_argument("--seeds", type=int, default=3, help="of the proof of a cure (default: 3)")
+    ask.add_argument("--seed", type=int, default=0, help="given to make()")
+    ask.add_argument("--json", metavar="FILE", help="write the verdict for other programs")
+    ask.add_argument("--device", help="for runs: cpu, cuda (default: the best there is)")
+    ask.epilog = (
+        "make(seed) gives a dict with model, loss, optimizer, train and val (loaders of (input, target)), epochs and metric; "
+        "train_step(model, loss, optimizer, input, target) and evaluate(model, val) where they are not the usual ones."
+    )
+
+
 def _import(weights: argparse.ArgumentParser) -> None:
-    weights.add_argument("file", metavar="FILE", help=".safetensors, .pt or .pth; code inside it is never run")
+    kinds = ".safetensors, .pt, .pth, or a folder of Hugging Face; code inside it is never run"
+    weights.add_argument("file", metavar="FILE", help=kinds)
     weights.add_argument("--as", dest="variant", required=True, metavar="MODEL")
-    weights.add_argument("--from", dest="dialect", metavar="NAMES", help="torchvision, timm, …; found out without it")
+    weights.add_argument(
+        "--from", dest="dialect", metavar="NAMES", help="torchvision, huggingface, …; found out without it"
+    )
     weights.add_argument("--classes", metavar="NAMES", help="a file with a name per line, or names with commas")
     per_channel = "per channel, of pixels from 0 to 1 (default: ImageNet's)"
     weights.add_argument("--mean", type=_numbers, metavar="R,G,B", help=per_channel)
     weights.add_argument("--std", type=_numbers, metavar="R,G,B", help=per_channel)
     weights.add_argument("--size", type=int, help="side of the pictures in pixels (default: the paper's)")
+    weights.add_argument(
+        "--tokenizer", metavar="FILE", help="text: the tokenizer.json, where FILE is no folder with one"
+    )
     weights.add_argument("--output", "--output-dir", default="runs", help="where run folders are made (default: runs)")
     weights.add_argument("--name", help="name of the run folder (default: MODEL-FILE-n)")
 

@@ -14,12 +14,25 @@ from pathlib import Path
 
 import numpy as np
 
-from seminal.core import Batch, DataSpec, Reading, UserError
+from seminal.core import Batch, Reading, UserError
 from seminal.data import lines as text_lines
 from seminal.data.labelled_columns import Columns, columns_of, listed
 from seminal.data.labelled_table import ENDINGS, TextTable, text_table
 from seminal.data.split import Fold, Holdout
-from seminal.data.text_rows import CHUNK, TextRows, TextSource, batched, cut_note, read_rows, splits, unknown_note
+from seminal.data.text_rows import (
+    CHUNK,
+    Known,
+    TextRows,
+    TextSource,
+    cut_note,
+    divided,
+    files_in,
+    learned_from,
+    read_rows,
+    spec_of,
+    unknown_note,
+)
+from seminal.data.token_batches import in_order
 from seminal.data.token_store import stored
 from seminal.data.vocabulary import Vocabulary, learned
 
@@ -35,7 +48,10 @@ class LabelledEncoder:
 
     def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
         """Texts in their order, at most ``batch`` at once: ``input`` (rows, S), ``index`` (rows,)."""
-        yield from batched(inputs, self.text.encode(inputs), batch, self.longest)
+        yield from in_order("input", inputs, batch, self._rows)
+
+    def _rows(self, texts: list[str]) -> list[list[int]]:
+        return read_rows(self.text.encode(texts), self.longest)
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,7 @@ class LabelledAsk:
     split: Holdout | Fold | None = None
     vocabulary: int | None = None  # tokens, exactly
     on_bad_row: str = "refuse"
+    known: Known | None = None
 
 
 @dataclass(frozen=True)
@@ -71,41 +88,28 @@ def read(path: Path, reading: Reading, ask: LabelledAsk, device: str = "cpu") ->
     """
     notes: list[str] = []
     parts = _parts(path, ask, notes)
-    classes = _classes(parts["train"])
-    if "val" not in parts:
+    first = next(iter(parts))  # train, where there is one
+    classes = list(ask.known.classes) if ask.known and ask.known.classes else _classes(parts[first])
+    if "val" not in parts and not (ask.known and ask.known.whole):
         marks = (ask.split or Holdout(0.1)).assign(np.array(parts["train"].labels), stratify=True)
-        held = {mark: parts["train"].kept(np.flatnonzero(marks == mark)) for mark in ("train", "val")}
-        notes.append(f"split made here: {len(held['val'].texts):,} of {len(marks):,} texts held out for validation")
-        parts = held | {name: part for name, part in parts.items() if name != "train"}
+        parts = divided(parts, marks, "texts", notes)
     for split, part in parts.items():
         parts[split] = _without_strange(part, classes, ask.on_bad_row, notes)
-    size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
-    vocabulary = learned(parts["train"].texts, reading.tokens, size, exactly=exactly)
-    encoder = LabelledEncoder(vocabulary, reading.longest)
+    encoder = _encoder(parts, reading, ask)
     rows = {split: _encoded(encoder, part, classes, notes) for split, part in parts.items()}
-    notes += unknown_note(rows["val"].place, vocabulary, rows["val"].tokens.flat)
-    notes.append(f"{vocabulary.kind}: {len(vocabulary):,} tokens, learned from the training split")
-    name = path.name if path.is_dir() else text_lines.bare(path).stem
-    return TextSource(_spec(name, rows, vocabulary, classes, notes), encoder, rows, device)
+    shown = rows["val" if "val" in rows else first]
+    notes += unknown_note(shown.place, encoder.text, shown.tokens.flat)
+    notes.append(f"{encoder.text.kind}: {len(encoder.text):,} tokens, {learned_from(ask.known)}")
+    spec = spec_of(text_lines.title(path), "labelled", rows, encoder.text, classes, notes)
+    return TextSource(spec, encoder, rows, device)
 
 
-def _spec(
-    name: str, rows: Mapping[str, TextRows], vocabulary: Vocabulary, classes: Sequence[str], notes: Sequence[str]
-) -> DataSpec:
-    targets = rows["train"].targets
-    assert isinstance(targets, np.ndarray)
-    return DataSpec(
-        name,
-        "labelled",
-        counts={split: len(part.texts) for split, part in rows.items()},
-        classes=tuple(classes),
-        class_counts=tuple(np.bincount(targets, minlength=len(classes)).tolist()),
-        vocabulary={"text": len(vocabulary)},
-        longest={"text": max(int(part.tokens.lengths.max()) for part in rows.values())},
-        tokens={split: len(part.tokens.flat) for split, part in rows.items()},
-        batched_by="tokens",
-        notes=tuple(notes),
-    )
+def _encoder(parts: Mapping[str, _Rows], reading: Reading, ask: LabelledAsk) -> LabelledEncoder:
+    if ask.known is not None:
+        assert isinstance(ask.known.encoder, LabelledEncoder)
+        return ask.known.encoder
+    size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
+    return LabelledEncoder(learned(parts["train"].texts, reading.tokens, size, exactly=exactly), reading.longest)
 
 
 def _encoded(encoder: LabelledEncoder, part: _Rows, classes: Sequence[str], notes: list[str]) -> TextRows:
@@ -172,21 +176,22 @@ def _parts(path: Path, ask: LabelledAsk, notes: list[str]) -> dict[str, _Rows]:
             f"{path.name} has no ending that labelled text has: give a file that ends in {', '.join(ENDINGS)} (.gz may "
             "follow), or a folder."
         )
-    files = splits(path, ENDINGS) if path.is_dir() else {"train": path}
-    table = text_table(files["train"])
+    files = files_in(path, ENDINGS, ask.known)
+    first = next(iter(files))
+    table = text_table(files[first])
     columns = columns_of(table, ask.text, ask.target)
     if columns.header_guessed:
         notes.append(f"the first line of {table.place} was read as names of columns: {', '.join(table.records[0])}")
-    parts = {"train": _rows(table, columns, ask.on_bad_row, notes)}
+    parts = {first: _rows(table, columns, ask.on_bad_row, notes)}
     for split, file in files.items():
-        if split == "train":
+        if split == first:
             continue
         table = text_table(file)
         same = columns.within(table)
         if same is None and split != "val":
             notes.append(f"{file.name} left out: it has no labels")
         elif same is None:
-            raise UserError(f"{file.name} has other columns than {files['train'].name}: give both the same.")
+            raise UserError(f"{file.name} has other columns than {files[first].name}: give both the same.")
         else:
             parts[split] = _rows(table, same, ask.on_bad_row, notes)
     return parts

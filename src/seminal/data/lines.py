@@ -51,6 +51,11 @@ def _opened(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")  # type: ignore[return-value]
 
 
+def title(path: Path) -> str:
+    """What a data set is called: as its folder, or as its file without endings."""
+    return path.name if path.is_dir() else bare(path).stem
+
+
 def bare(path: Path) -> Path:
     """The name without ``.gz``: what tells the form of the file."""
     return path.with_suffix("") if path.suffix.lower() == ".gz" else path

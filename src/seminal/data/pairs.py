@@ -16,8 +16,8 @@ import torch
 from seminal.core import Batch, DataSpec, Order, Reading, UserError
 from seminal.data import lines as text_lines
 from seminal.data.split import Fold, Holdout
-from seminal.data.text_rows import CHUNK, cut_note, split_of
-from seminal.data.token_batches import Epochs
+from seminal.data.text_rows import ALL, CHUNK, Known, cut_note, divided, learned_from, split_of
+from seminal.data.token_batches import Epochs, in_order
 from seminal.data.token_store import TokenStore, stored
 from seminal.data.vocabulary import Vocabulary, learned
 from seminal.pieces.tokens import BEGIN, END
@@ -35,12 +35,10 @@ class PairsEncoder:
 
     def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
         """Sentences in their order, at most ``batch`` at once: ``source`` (rows, S), ``index`` (rows,)."""
-        for start in range(0, len(inputs), batch):
-            some = inputs[start : start + batch]
-            rows = [[*row[: self.longest - 1], END] for row in self.source.encode(some)]
-            store = stored([rows])
-            index = np.arange(len(rows))
-            yield some, {"source": store.padded(index), "index": torch.from_numpy(index + start)}
+        yield from in_order("source", inputs, batch, self._rows)
+
+    def _rows(self, texts: list[str]) -> list[list[int]]:
+        return [[*row[: self.longest - 1], END] for row in self.source.encode(texts)]
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,12 @@ class PairsAsk:
     split: Holdout | Fold | None = None
     vocabulary: int | None = None  # tokens, exactly
     on_bad_row: str = "refuse"
+    known: Known | None = None
+
+    @property
+    def alone(self) -> str:
+        """What the one split is called where there are no others."""
+        return ALL if self.known and self.known.whole else "train"
 
 
 def read(path: Path, reading: Reading, ask: PairsAsk, device: str = "cpu") -> PairsSource:
@@ -139,29 +143,42 @@ def read(path: Path, reading: Reading, ask: PairsAsk, device: str = "cpu") -> Pa
     notes: list[str] = []
     for split, part in list(texts.items()):
         texts[split] = _without_empty(part, ask.on_bad_row, notes)
-    if "val" not in texts:
+    trains = ask.alone == "train"
+    if "val" not in texts and trains:
         marks = (ask.split or Holdout(0.1)).assign(np.zeros(len(texts["train"].source)), stratify=False)
-        held = {mark: texts["train"].kept(np.flatnonzero(marks == mark)) for mark in ("train", "val")}
-        notes.append(f"split made here: {len(held['val'].source):,} of {len(marks):,} pairs held out for validation")
-        texts = held | {name: part for name, part in texts.items() if name != "train"}
+        texts = divided(texts, marks, "pairs", notes)
+    encoder = _encoder(texts, reading, ask)
+    sides = {split: _encoded(encoder, part) for split, part in texts.items()}
+    fitting = ("train", "val") if trains else ()  # of test sets all are kept, and read as the encoder reads
+    for split in sides.keys() - set(fitting):
+        notes += cut_note(texts[split].place, sides[split][0].lengths, encoder.longest, "sentences")
+        sides[split] = _cut(sides[split][0], encoder.longest), sides[split][1]
+    for split in fitting:
+        fits = np.flatnonzero((_lengths(sides[split]) <= encoder.longest).all(1))
+        notes += _left_out(texts[split].place, len(fits), len(texts[split].source), encoder.longest)
+        texts[split] = texts[split].kept(fits)
+        sides[split] = sides[split][0].kept(fits), sides[split][1].kept(fits)
+    notes.append(f"{encoder.source.kind}: {_sizes(encoder)}, {learned_from(ask.known)}")
+    return PairsSource(_spec(text_lines.title(path), texts, sides, encoder, notes), encoder, texts, sides, device)
+
+
+def _encoder(texts: Mapping[str, Sentences], reading: Reading, ask: PairsAsk) -> PairsEncoder:
+    if ask.known is not None:
+        assert isinstance(ask.known.encoder, PairsEncoder)
+        return ask.known.encoder
     size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
     both = [texts["train"].source, texts["train"].target]
     if reading.shared:
         vocabularies = [learned((line for side in both for line in side), reading.tokens, size, exactly=exactly)] * 2
     else:
         vocabularies = [learned(side, reading.tokens, size, exactly=exactly) for side in both]
-    encoder = PairsEncoder(vocabularies[0], vocabularies[1], reading.longest)
-    sides = {split: _encoded(encoder, part) for split, part in texts.items()}
-    for split in sides.keys() - {"train", "val"}:  # of test sets all are kept, and read as the encoder reads
-        notes += cut_note(texts[split].place, sides[split][0].lengths, encoder.longest, "sentences")
-        sides[split] = _cut(sides[split][0], encoder.longest), sides[split][1]
-    for split in ("train", "val"):
-        fits = np.flatnonzero((_lengths(sides[split]) <= encoder.longest).all(1))
-        notes += _left_out(texts[split].place, len(fits), len(texts[split].source), encoder.longest)
-        texts[split] = texts[split].kept(fits)
-        sides[split] = sides[split][0].kept(fits), sides[split][1].kept(fits)
-    name = path.name if path.is_dir() else text_lines.bare(path).stem
-    return PairsSource(_spec(name, texts, sides, encoder, notes), encoder, texts, sides, device)
+    return PairsEncoder(vocabularies[0], vocabularies[1], reading.longest)
+
+
+def _sizes(encoder: PairsEncoder) -> str:
+    source, target = len(encoder.source), len(encoder.target)
+    same = encoder.source == encoder.target
+    return f"{source:,} tokens for both sides" if same else f"{source:,} and {target:,} tokens"
 
 
 def _spec(
@@ -169,21 +186,15 @@ def _spec(
 ) -> DataSpec:
     lengths = {split: _lengths(part) for split, part in sides.items()}
     longest = [max(int(part[:, side].max()) for part in lengths.values()) for side in (0, 1)]
-    sizes = len(encoder.source), len(encoder.target)
-    told = (
-        f"{sizes[0]:,} tokens for both sides"
-        if encoder.source == encoder.target
-        else f"{sizes[0]:,} and {sizes[1]:,} tokens"
-    )
     return DataSpec(
         name,
         "pairs",
         counts={split: len(part.source) for split, part in texts.items()},
-        vocabulary={"source": sizes[0], "target": sizes[1]},
+        vocabulary={"source": len(encoder.source), "target": len(encoder.target)},
         longest={"source": longest[0], "target": longest[1]},
         tokens={split: int(part.max(1).sum()) for split, part in lengths.items()},
         batched_by="tokens",
-        notes=(*notes, f"{encoder.source.kind}: {told}, learned from the training split"),
+        notes=tuple(notes),
     )
 
 
@@ -214,7 +225,7 @@ def _left_out(place: str, kept: int, count: int, longest: int) -> list[str]:
 
 def _texts(path: Path, ask: PairsAsk) -> dict[str, Sentences]:
     if path.is_file() and text_lines.bare(path).suffix.lower() in TABLES:
-        return {"train": _table(path, ask)}
+        return {ask.alone: _table(path, ask)}
     if ask.source is None or ask.target is None:
         raise UserError(
             f"which languages? {path.name} is read as pairs of files: write --source and --target with the endings of "
@@ -226,7 +237,7 @@ def _texts(path: Path, ask: PairsAsk) -> dict[str, Sentences]:
             raise UserError(
                 f"{path.name} does not end in .{ask.source}: give the file of the source language, or the folder."
             )
-        return {"train": _files(path, _partner(path, ask))}
+        return {ask.alone: _files(path, _partner(path, ask))}
     found: dict[str, Sentences] = {}
     for file in sorted(path.iterdir()):
         stem = text_lines.bare(file)
@@ -234,14 +245,14 @@ def _texts(path: Path, ask: PairsAsk) -> dict[str, Sentences]:
             if split in found:
                 raise UserError(f"{path} has more than one {split} set: keep one of them.")
             found[split] = _files(file, _partner(file, ask))
-    if "train" not in found:
+    if ask.alone not in found and (ask.alone == "train" or not found):
         have = ", ".join(sorted(p.name for p in path.iterdir())[:6]) or "nothing"
+        first = "train" if ask.alone == "train" else "test"
         raise UserError(
-            f"{path} has no train.{ask.source}; it holds {have}. Name the files train.{ask.source}, train.{ask.target}, "
-            f"val.{ask.source} and so on."
+            f"{path} has no {first}.{ask.source}; it holds {have}. Name the files {first}.{ask.source}, "
+            f"{first}.{ask.target}, val.{ask.source} and so on."
         )
-    order = ["train", *(["val"] if "val" in found else []), *(s for s in found if s not in ("train", "val"))]
-    return {split: found[split] for split in order}
+    return {split: found[split] for split in sorted(found, key=lambda name: {"train": 0, "val": 1}.get(name, 2))}
 
 
 def _partner(file: Path, ask: PairsAsk) -> Path:

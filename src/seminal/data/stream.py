@@ -22,13 +22,13 @@ import torch
 from seminal.core import Batch, DataSpec, Order, Reading, UserError
 from seminal.data import lines as text_lines
 from seminal.data.split import Fold, Holdout
-from seminal.data.stream_text import ENDINGS, StreamText, held_out
-from seminal.data.text_rows import splits, unknown_note
-from seminal.data.token_batches import shared
+from seminal.data.stream_text import ENDINGS, Parting, StreamText, between_words, held_out
+from seminal.data.text_rows import Known, files_in, learned_from, unknown_note
+from seminal.data.token_batches import in_order, shared
 from seminal.data.token_store import TokenStore, stored
 from seminal.data.vocabulary import Vocabulary, learned
 from seminal.pieces.chance import shuffled
-from seminal.pieces.tokens import PAD
+from seminal.pieces.tokens import END, PAD
 
 CHUNK = 2_000  # pieces of text encoded at once
 CONTEXT = 256  # tokens that a row of a carried split reads before those that are scored
@@ -41,20 +41,29 @@ class StreamEncoder:
 
     text: Vocabulary
     longest: int
+    first: tuple[int, ...] | None = None  # what a text begins after; None: a line end
 
     def begin(self) -> list[int]:
-        """The line end after which a text begins."""
-        return self.text.encode(["\n"])[0]
+        """What a text begins after, so that its first token is predicted too."""
+        return self.text.encode(["\n"])[0] if self.first is None else list(self.first)
+
+    def read_on(self, tokens: list[int]) -> list[int]:
+        """What a model reads to write on after these tokens: a line end goes before them. A model of others that begins a
+        text otherwise reads them alone, as their own programs have it, and its beginning only where there are none."""
+        return tokens if tokens and self.first is not None else [*self.begin(), *tokens]
+
+    def shown(self, tokens: list[int]) -> str:
+        """Text that a model wrote. That of a model of others ends where its ending stands."""
+        ended = self.first is not None and END in tokens
+        return self.text.decode(tokens[: tokens.index(END)] if ended else tokens)
 
     def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
         """Texts in their order, at most ``batch`` at once, each after a line end: ``text`` (rows, n), ``index`` (rows,).
         Of a text that is longer than a window, the end."""
-        for start in range(0, len(inputs), batch):
-            some = inputs[start : start + batch]
-            rows = [[*self.begin(), *row][-self.longest - 1 :] for row in self.text.encode(some)]
-            store = stored([rows])
-            index = np.arange(len(rows))
-            yield some, {"text": store.padded(index), "index": torch.from_numpy(index + start)}
+        yield from in_order("text", inputs, batch, self._rows)
+
+    def _rows(self, texts: list[str]) -> list[list[int]]:
+        return [[*self.begin(), *row][-self.longest - 1 :] for row in self.text.encode(texts)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +197,7 @@ class StreamAsk:
 
     split: Holdout | Fold | None = None
     vocabulary: int | None = None  # tokens, exactly
+    known: Known | None = None
 
 
 def read(path: Path, reading: Reading, ask: StreamAsk, device: str = "cpu") -> StreamSource:
@@ -196,41 +206,46 @@ def read(path: Path, reading: Reading, ask: StreamAsk, device: str = "cpu") -> S
     Raises `UserError`: there is no training set, a file is empty or no UTF-8, or the vocabulary does not suit.
     """
     notes: list[str] = []
-    files = splits(path, ENDINGS) if path.is_dir() else {"train": path}
-    parts = {split: StreamText(file) for split, file in files.items()}
-    if "val" not in parts:
+    parts = {split: StreamText(file) for split, file in files_in(path, ENDINGS, ask.known).items()}
+    if "val" not in parts and not (ask.known and ask.known.whole):
         share = ask.split or Holdout(0.1)
         if isinstance(share, Fold):
             raise UserError(
                 "plain text is one long row, which cannot be dealt into folds: leave --folds out, and the end of the text is "
                 "held out for validation."
             )
-        train, held = held_out(files["train"], share.fraction)
+        train, held = held_out(parts["train"].path, share.fraction)
         notes.append(
             f"split made here: the last {share.fraction:.3g} of {train.path.name} held out for validation, from line "
             f"{held.line:,} on"
         )
         parts = {"train": train, "val": held} | {name: part for name, part in parts.items() if name != "train"}
-    size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
-    pieces = (piece.text for piece in parts["train"].pieces())
-    encoder = StreamEncoder(learned(pieces, reading.tokens, size, exactly=exactly, stream=True), reading.longest)
+    encoder = _encoder(parts, reading, ask)
     streams = {split: _encoded(encoder, part) for split, part in parts.items()}
     for split, stream in streams.items():
         notes += unknown_note(f"the {split} text", encoder.text, stream.tokens.flat[1:])
-    notes.append(f"{encoder.text.kind}: {len(encoder.text):,} tokens, learned from the training text")
-    name = path.name if path.is_dir() else text_lines.bare(path).stem
+    notes.append(f"{encoder.text.kind}: {len(encoder.text):,} tokens, {learned_from(ask.known, 'text')}")
     spec = DataSpec(
-        name,
+        text_lines.title(path),
         "stream",
-        counts={split: -(-stream.said // reading.longest) for split, stream in streams.items()},
+        counts={split: -(-stream.said // encoder.longest) for split, stream in streams.items()},
         vocabulary={"text": len(encoder.text)},
-        longest={"text": reading.longest},
+        longest={"text": encoder.longest},
         tokens={split: stream.said for split, stream in streams.items()},
         words={split: stream.words for split, stream in streams.items()},
         bytes={split: stream.bytes for split, stream in streams.items()},
         notes=tuple(notes),
     )
     return StreamSource(spec, encoder, streams, reading.carried, device)
+
+
+def _encoder(parts: Mapping[str, StreamText], reading: Reading, ask: StreamAsk) -> StreamEncoder:
+    if ask.known is not None:
+        assert isinstance(ask.known.encoder, StreamEncoder)
+        return ask.known.encoder
+    size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
+    pieces = (piece.text for piece in parts["train"].pieces())
+    return StreamEncoder(learned(pieces, reading.tokens, size, exactly=exactly, stream=True), reading.longest)
 
 
 def _encoded(encoder: StreamEncoder, part: StreamText) -> Stream:
@@ -240,7 +255,7 @@ def _encoded(encoder: StreamEncoder, part: StreamText) -> Stream:
     def chunks() -> Iterator[list[list[int]]]:
         nonlocal words, size
         yield [encoder.begin()]
-        for some in part.chunks(CHUNK):
+        for some in part.chunks(CHUNK, _may_part(encoder.text)):
             texts = [piece.text for piece in some]
             numbers.extend(piece.line for piece in some)
             words += sum(_words(text) for text in texts)
@@ -249,6 +264,15 @@ def _encoded(encoder: StreamEncoder, part: StreamText) -> Stream:
 
     tokens = stored(chunks())
     return Stream(tokens, np.array(numbers), part.path.name, words, size)
+
+
+def _may_part(text: Vocabulary) -> Parting | None:
+    """Where a tokeniser that others made cuts a text as it cuts its parts. It may have tokens of several line ends, or of
+    spaces after one; and where it puts a sign before each text, nowhere is such a place."""
+    if text.given is None:
+        return None
+    whole, first, second = text.encode(["a\nb", "a\n", "b"])
+    return between_words if whole == first + second else lambda before, after: False
 
 
 def _words(text: str) -> int:

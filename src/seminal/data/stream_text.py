@@ -5,7 +5,7 @@ Nothing holds a whole file, so that it may be larger than memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,9 @@ from seminal.data import lines as text_lines
 ENDINGS = (".txt", ".tokens", ".raw")
 LONGEST = 1 << 16  # characters of a piece
 LEAST = 16  # characters of a piece where a line must be cut to hold a part of it out
+
+
+Parting = Callable[[str, str], bool]  # whether a text may be cut between these two pieces of it
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,32 @@ class StreamText:
         if not full:
             raise UserError(f"{self.path.name} is empty: give a file with text, or leave it out.")
 
-    def chunks(self, size: int) -> Iterator[list[Piece]]:
-        """So many pieces at a time."""
-        pieces = self.pieces()
+    def chunks(self, size: int, may_part: Parting | None = None) -> Iterator[list[Piece]]:
+        """So many pieces at a time; those that may not be parted are one."""
+        pieces = _joined(self.pieces(), may_part) if may_part else self.pieces()
         while some := list(islice(pieces, size)):
             yield some
+
+
+def _joined(pieces: Iterator[Piece], may_part: Parting) -> Iterator[Piece]:
+    parts: list[str] = []
+    line, end = 1, ""
+    for piece in pieces:
+        if parts and may_part(end, piece.text):
+            yield Piece("".join(parts), line)
+            parts = []
+        line = line if parts else piece.line
+        end = (end + piece.text)[-2:]
+        parts.append(piece.text)
+    if parts:
+        yield Piece("".join(parts), line)
+
+
+def between_words(before: str, after: str) -> bool:
+    """Whether a single space or line end stands between two words, one of them at the end of ``before``."""
+    signs = before[-2:] + after[:2]
+    spaces = [place for place, sign in enumerate(signs) if sign.isspace()]
+    return len(signs) == 4 and spaces in ([1], [2])
 
 
 def held_out(path: Path, fraction: float) -> tuple[StreamText, StreamText]:

@@ -13,10 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from seminal.core import Batch, DataSpec, Reading, UserError
+from seminal.core import Batch, Reading, UserError
 from seminal.data import lines as text_lines
 from seminal.data.split import Fold, Holdout
-from seminal.data.text_rows import TextRows, TextSource, batched, cut_note, read_rows, splits, unknown_note
+from seminal.data.text_rows import (
+    Known,
+    TextRows,
+    TextSource,
+    cut_note,
+    divided,
+    files_in,
+    read_rows,
+    spec_of,
+    unknown_note,
+)
+from seminal.data.token_batches import in_order
 from seminal.data.token_store import stored
 from seminal.data.vocabulary import Vocabulary, counted
 
@@ -34,7 +45,10 @@ class TaggedEncoder:
 
     def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
         """Sentences in their order, at most ``batch`` at once: ``input`` (rows, S), ``index`` (rows,)."""
-        yield from batched(inputs, [self.text.ids(line.split()) for line in inputs], batch, self.longest)
+        yield from in_order("input", inputs, batch, self._rows)
+
+    def _rows(self, texts: list[str]) -> list[list[int]]:
+        return read_rows([self.text.ids(text.split()) for text in texts], self.longest)
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ class TaggedAsk:
     split: Holdout | Fold | None = None
     vocabulary: int | None = None  # words, exactly
     on_bad_row: str = "refuse"
+    known: Known | None = None
 
 
 @dataclass(frozen=True)
@@ -68,44 +83,28 @@ def read(path: Path, reading: Reading, ask: TaggedAsk, device: str = "cpu") -> T
     label.
     """
     notes: list[str] = []
-    files = splits(path, ENDINGS) if path.is_dir() else {"train": path}
+    known, files = ask.known, files_in(path, ENDINGS, ask.known)
     parts = {split: _sentences(file, ask.on_bad_row, notes) for split, file in files.items()}
-    if "val" not in parts:
-        count = len(parts["train"].words)
-        marks = (ask.split or Holdout(0.1)).assign(np.zeros(count), stratify=False)
-        held = {mark: parts["train"].kept(np.flatnonzero(marks == mark)) for mark in ("train", "val")}
-        notes.append(f"split made here: {len(held['val'].words):,} of {count:,} sentences held out for validation")
-        parts = held | {name: part for name, part in parts.items() if name != "train"}
-    classes = _classes(parts, notes)
-    size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
-    vocabulary = counted(parts["train"].words, "words", size, exactly=exactly, least=LEAST)
-    encoder = TaggedEncoder(vocabulary, reading.longest)
+    if "val" not in parts and not (known and known.whole):
+        marks = (ask.split or Holdout(0.1)).assign(np.zeros(len(parts["train"].words)), stratify=False)
+        parts = divided(parts, marks, "sentences", notes)
+    classes = _known_classes(parts, known.classes) if known and known.classes else _classes(parts, notes)
+    encoder = _encoder(parts, reading, ask)
     rows = {split: _encoded(encoder, part, classes, notes) for split, part in parts.items()}
-    notes += unknown_note(rows["val"].place, vocabulary, rows["val"].tokens.flat)
-    notes.append(
-        f"words: {len(vocabulary):,} tokens, those that the training split shows {LEAST} times or more; a token for each"
-    )
-    name = path.name if path.is_dir() else text_lines.bare(path).stem
-    return TextSource(_spec(name, rows, vocabulary, classes, notes), encoder, rows, device)
+    shown = rows.get("val") or next(iter(rows.values()))
+    notes += unknown_note(shown.place, encoder.text, shown.tokens.flat)
+    chosen = "the run's own" if known else f"those that the training split shows {LEAST} times or more"
+    notes.append(f"words: {len(encoder.text):,} tokens, {chosen}; a token for each")
+    spec = spec_of(text_lines.title(path), "tagged", rows, encoder.text, classes, notes)
+    return TextSource(spec, encoder, rows, device)
 
 
-def _spec(
-    name: str, rows: Mapping[str, TextRows], vocabulary: Vocabulary, classes: Sequence[str], notes: Sequence[str]
-) -> DataSpec:
-    targets = rows["train"].targets
-    assert not isinstance(targets, np.ndarray)
-    return DataSpec(
-        name,
-        "tagged",
-        counts={split: len(part.texts) for split, part in rows.items()},
-        classes=tuple(classes),
-        class_counts=tuple(np.bincount(targets.flat - 1, minlength=len(classes)).tolist()),
-        vocabulary={"text": len(vocabulary)},
-        longest={"text": max(int(part.tokens.lengths.max()) for part in rows.values())},
-        tokens={split: len(part.tokens.flat) for split, part in rows.items()},
-        batched_by="tokens",
-        notes=tuple(notes),
-    )
+def _encoder(parts: Mapping[str, Sentences], reading: Reading, ask: TaggedAsk) -> TaggedEncoder:
+    if ask.known is not None:
+        assert isinstance(ask.known.encoder, TaggedEncoder)
+        return ask.known.encoder
+    size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
+    return TaggedEncoder(counted(parts["train"].words, "words", size, exactly=exactly, least=LEAST), reading.longest)
 
 
 def _encoded(encoder: TaggedEncoder, part: Sentences, classes: Sequence[str], notes: list[str]) -> TextRows:
@@ -129,6 +128,18 @@ def _classes(parts: Mapping[str, Sentences], notes: list[str]) -> list[str]:
         if strange := sorted(named[split] - named["train"]):
             notes.append(f"{part.place} has labels that training does not show: {', '.join(strange[:5])}")
     return sorted(set().union(*named.values()))
+
+
+def _known_classes(parts: Mapping[str, Sentences], classes: Sequence[str]) -> list[str]:
+    """The run's own, of which every label must be one."""
+    for part in parts.values():
+        for number, labels in zip(part.numbers, part.labels):
+            if strange := next((label for label in labels if label not in classes), None):
+                raise UserError(
+                    f"{part.place}, in the sentence from line {number} on, has the label `{strange}`, which the run never "
+                    f"saw: it knows {', '.join(classes[:5])}{' …' if len(classes) > 5 else ''}."
+                )
+    return list(classes)
 
 
 # ------------------------------------------------------------------------------------------------------------ the files

@@ -6,11 +6,13 @@ it depends on the sorted lengths alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+import torch
 
-from seminal.core import Order, UserError
+from seminal.core import Batch, Order, UserError
+from seminal.data.token_store import stored
 from seminal.pieces.chance import shuffled
 
 SPREAD = 3  # tokens by which the shorter side is shaken before sorting, so that other rows meet in each epoch
@@ -36,6 +38,17 @@ class Epochs:
         """This rank's rows of each batch from ``order.start`` on."""
         for rows in self.all(order)[order.start :]:
             yield shared(rows, order)
+
+
+def in_order(
+    name: str, inputs: list[str], batch: int, tokens: Callable[[list[str]], list[list[int]]]
+) -> Iterator[tuple[list[str], Batch]]:
+    """The user's own texts in their order, at most ``batch`` at once: ``name`` (rows, longest), what ``tokens`` makes of
+    each, and ``index`` (rows,)."""
+    for start in range(0, len(inputs), batch):
+        some = inputs[start : start + batch]
+        index = np.arange(len(some))
+        yield some, {name: stored([tokens(some)]).padded(index), "index": torch.from_numpy(index + start)}
 
 
 def shared(rows: np.ndarray, order: Order) -> np.ndarray:

@@ -7,6 +7,8 @@ line that contains ``</s>`` is just a line with these signs.
 Sentences are read one by one, and what surrounds them is no text. A stream is text with its spaces and line ends: there
 "bpe" is over bytes, so that nothing is unknown and every text comes back to the byte (Radford et al. 2019, Sec. 2.2), and
 "words" are what stands between spaces, with ``</s>`` for each line end, as language models of words are measured.
+
+A tokeniser that others made (`seminal.data.given`) is kept in the same form, its tokens renumbered.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from seminal.core import UserError
-from seminal.pieces.tokens import END, SPECIAL, UNKNOWN
+from seminal.pieces.tokens import END, SPECIAL, UNKNOWN, of_text
 
 KINDS = ("bpe", "wordpiece", "words", "characters")
 LOST = "⁇"  # an unknown token, shown
@@ -27,21 +29,45 @@ BYTES = 256  # tokens that byte-pair encoding over bytes begins with
 
 
 @dataclass(frozen=True)
+class Given:
+    """How the numbers of a tokeniser that others made were changed; see `seminal.data.given`."""
+
+    places: tuple[int, ...]  # where the tokens stood that are now `SPECIAL`, in that order
+    rows: int  # tokens that their model has
+
+    @property
+    def ours(self) -> int:
+        """Tokens that our model has: one more where padding had no place of its own."""
+        return max(self.rows, *(place + 1 for place in self.places))
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Their number of each of our tokens: the four change places with those that stood there, all others stay."""
+        found = list(range(self.ours))
+        for ours, theirs in enumerate(self.places):
+            now = found.index(theirs)
+            found[ours], found[now] = found[now], found[ours]
+        return tuple(found)
+
+
+@dataclass(frozen=True)
 class Vocabulary:
-    """A tokeniser as text. ``kind`` is one of `KINDS`."""
+    """A tokeniser as text. ``kind`` is one of `KINDS`; of a tokeniser that others made, whatever it is."""
 
     kind: str
     json: str
     stream: bool = False  # text with its spaces and line ends, not sentences
+    given: Given | None = None  # others made it: their own rules cut text and join it again
 
     def __len__(self) -> int:
-        return int(_tokenizer(self.json).get_vocab_size())
+        return self.given.ours if self.given else int(_tokenizer(self.json).get_vocab_size())
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Tokens of each line, without ``<s>`` and ``</s>``; of a stream, tokens of each piece of text."""
-        if self.stream and self.kind != "bpe":
+        if self.stream and self.kind != "bpe" and not self.given:
             return [self._with_ends(text) if self.kind == "words" else self.ids(text) for text in lines]
-        return [encoding.ids for encoding in _tokenizer(self.json).encode_batch_fast(list(lines))]
+        found = _tokenizer(self.json).encode_batch_fast(list(lines), add_special_tokens=False)
+        return [encoding.ids for encoding in found]
 
     def ids(self, words: Sequence[str]) -> list[int]:
         """A token for each word (or character), of a vocabulary from `counted`. ``<unk>`` is unknown, as any special name."""
@@ -50,16 +76,16 @@ class Vocabulary:
 
     def pieces(self, line: str) -> list[str]:
         """The tokens of a line as text, to be shown."""
-        return self.shown(self.encode([line])[0]) if self.stream else list(_tokenizer(self.json).encode(line).tokens)
+        return self.shown(self.encode([line])[0])
 
     def places(self, line: str) -> list[tuple[int, int]]:
         """First character of each token of a line, and the one after its last."""
-        return list(_tokenizer(self.json).encode(line).offsets)
+        return list(_tokenizer(self.json).encode(line, add_special_tokens=False).offsets)
 
     def shown(self, tokens: Sequence[int]) -> list[str]:
         """Each token as text, to be shown."""
         tokenizer = _tokenizer(self.json)
-        if self.stream and self.kind == "bpe":
+        if self.stream and (self.kind == "bpe" or self.given):
             return [str(tokenizer.decode([int(token)], skip_special_tokens=False)) for token in tokens]
         return [str(tokenizer.id_to_token(int(token))) for token in tokens]
 
@@ -68,8 +94,9 @@ class Vocabulary:
         ids = [int(token) for token in tokens]
         if self.stream:
             return self._streamed(ids)
-        ids = ids[: ids.index(END)] if END in ids else ids
-        ids = [token for token in ids if token == UNKNOWN or token >= len(SPECIAL)]
+        ids = of_text(ids)
+        if self.given:
+            return self._joined(ids)
         if self.kind == "wordpiece":  # the only kind that does not keep the spaces
             return str(_tokenizer(self.json).decode(ids, skip_special_tokens=False)).replace(SPECIAL[UNKNOWN], LOST)
         lost = SPACE + LOST if self.kind == "words" else LOST  # elsewhere a single character is unknown, not its space
@@ -84,12 +111,21 @@ class Vocabulary:
             tokens += [END, *self.ids(line.split())]
         return tokens
 
+    def _joined(self, ids: list[int]) -> str:
+        """By the tokeniser's own rules: what stands between unknown tokens, and ⁇ for each of these."""
+        parts: list[list[int]] = [[]]
+        for token in ids:
+            parts += [[]] if token == UNKNOWN else []
+            parts[-1] += [token] if token != UNKNOWN else []
+        texts = [str(_tokenizer(self.json).decode(part, skip_special_tokens=False)).strip() for part in parts]
+        return f" {LOST} ".join(texts).strip()
+
     def _streamed(self, ids: list[int]) -> str:
-        if self.kind == "words":  # unknown words are written as they stand in such corpora: <unk>
+        if self.kind == "words" and not self.given:  # unknown words are written as they stand in such corpora: <unk>
             kept = [token for token in ids if token in (UNKNOWN, END) or token >= len(SPECIAL)]
             words = ["\n" if token == END else word for token, word in zip(kept, self.shown(kept))]
             return " ".join(words).replace(" \n", "\n").replace("\n ", "\n")
-        if self.kind == "characters":
+        if self.kind == "characters" and not self.given:
             pairs = zip(ids, self.shown(ids))
             return "".join(LOST if i == UNKNOWN else sign for i, sign in pairs if i == UNKNOWN or i >= len(SPECIAL))
         kept = [token for token in ids if token >= len(SPECIAL)]
@@ -207,14 +243,19 @@ def _untrained(kind: str, size: int) -> tuple[Any, Any]:
 
 @cache
 def _tokenizer(text: str) -> Any:
+    tokenizer = loaded(text, "the run's vocabulary")
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def loaded(text: str, place: str) -> Any:
+    """The tokeniser of Hugging Face's library. Raises `UserError` where the text is none."""
     from tokenizers import Tokenizer
 
     try:
-        tokenizer = Tokenizer.from_str(text)
+        return Tokenizer.from_str(text)
     except Exception as error:  # the library raises plain Exception
-        raise UserError(f"the run's vocabulary is damaged ({error}) and was not loaded.") from None
-    tokenizer.encode_special_tokens = True
-    return tokenizer
+        raise UserError(f"{place} is damaged ({error}) and was not loaded.") from None
 
 
 @cache

@@ -369,6 +369,9 @@ VARIANTS = {
     "transformer-dropout0": replace(BASE, dropout=0.0),  # row (D)
     "transformer-dropout0.2": replace(BASE, dropout=0.2),
     "transformer-learned": replace(BASE, positions="learned"),  # row (E)
+    # No rows of the table: the networks of two other programs, so that weights can go in and out.
+    "transformer-marian": replace(BASE, positions="halves", biases=True, activation="silu"),
+    "transformer-torch": replace(BASE, biases=True, norm="post+final"),
 }
 
 

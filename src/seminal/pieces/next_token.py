@@ -7,6 +7,7 @@ numbers are the same.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -25,6 +26,11 @@ def losses(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
     flat, wanted = logits.flatten(0, -2).float(), target.flatten()
     found = _Losses.apply(flat, wanted.clamp(min=0), smoothing)
     return found.masked_fill(wanted == PAD, 0.0).view(target.shape)
+
+
+def perplexity(nats: float) -> float:
+    """e to the power of a mean cross-entropy in nats, which of an untrained model may be more than a number can hold."""
+    return math.exp(min(nats, 700.0))
 
 
 class _Losses(torch.autograd.Function):

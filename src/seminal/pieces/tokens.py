@@ -6,15 +6,24 @@ length of the longest in its batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 PAD, UNKNOWN, BEGIN, END = range(4)
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
+NOTHING = -100  # the target where no class is to be said, as torch's cross-entropy has it
 
 
 def lengths(tokens: Tensor) -> Tensor:
     """(rows,) int64: tokens (rows, n) before the padding."""
     return (tokens != PAD).sum(1)
+
+
+def of_text(tokens: Sequence[int]) -> list[int]:
+    """The tokens of a sentence up to its ending, without special ones; unknown ones stay, for each stands for a word."""
+    ended = tokens[: tokens.index(END)] if END in tokens else tokens
+    return [token for token in ended if token == UNKNOWN or token >= len(SPECIAL)]
 
 
 def shifted(target: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from seminal.core import DataSpec, Departure, Optim, Reading, Recipe
 from seminal.papers.bag_of_embeddings import VARIANTS
-from seminal.recipes.lstm import for_text, words
+from seminal.recipes.text import labelled_text, words
 from seminal.tasks.classification import Classification
 from seminal.train.schedules import Linear
 
@@ -51,6 +51,6 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """Wider vectors with dropout, and AdamW on batches."""
     model = replace(VARIANTS[variant], width=64, dropout=0.5)
-    recipe = replace(for_text(variant, model, spec, lr=3e-3), epochs=6)
+    recipe = replace(labelled_text(variant, model, spec, lr=3e-3), epochs=6)
     chosen = {"model": "width and dropout chosen on the validation split of sst2", "clip": "as for recurrent readers"}
     return replace(recipe, sources={**recipe.sources, **chosen})

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from seminal.core import DataSpec, Departure, Optim, Reading, Recipe
 from seminal.papers.birnn import VARIANTS
-from seminal.recipes.lstm import DROPOUT, for_text, task_of, words
+from seminal.recipes.text import DROPOUT, labelled_text, task_of, words
 from seminal.train.schedules import Constant
 
 DEFAULT = "modern"
@@ -46,4 +46,4 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """That of all recurrent readers."""
     rate = 2e-3 if variant == "bilstm" else 1e-3
-    return for_text(variant, replace(VARIANTS[variant], dropout=DROPOUT), spec, lr=rate)
+    return labelled_text(variant, replace(VARIANTS[variant], dropout=DROPOUT), spec, lr=rate)

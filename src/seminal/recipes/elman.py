@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from seminal.core import DataSpec, Departure, Optim, Reading, Recipe
 from seminal.papers.elman import VARIANTS
-from seminal.recipes.lstm import DROPOUT, cross_entropy, for_text, task_of, words
+from seminal.recipes.text import CROSS_ENTROPY, DROPOUT, labelled_text, task_of, words
 from seminal.train.schedules import Constant
 
 DEFAULT = "modern"
@@ -35,7 +35,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
             "optim": "p. 183: back-propagation of error",
         },
         departures=(
-            cross_entropy(),
+            CROSS_ENTROPY,
             Departure(
                 "weights change after each text (paper: after each element)",
                 "a text has one label, or is one sum of them",
@@ -46,4 +46,4 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """That of all recurrent readers."""
-    return for_text(variant, replace(VARIANTS[variant], dropout=DROPOUT), spec, lr=1e-3)
+    return labelled_text(variant, replace(VARIANTS[variant], dropout=DROPOUT), spec, lr=1e-3)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from seminal.core import DataSpec, Optim, Reading, Recipe
 from seminal.papers.gru import VARIANTS
-from seminal.recipes.lstm import DROPOUT, for_text, task_of, words
+from seminal.recipes.text import DROPOUT, labelled_text, task_of, words
 from seminal.train.schedules import Constant
 
 DEFAULT = "modern"
@@ -40,4 +40,4 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """That of all recurrent readers."""
-    return for_text(variant, replace(VARIANTS[variant], dropout=DROPOUT), spec)
+    return labelled_text(variant, replace(VARIANTS[variant], dropout=DROPOUT), spec)

@@ -1,13 +1,11 @@
-"""Recipes for the long short-term memory, and what all recurrent readers of text share."""
+"""Recipes for the long short-term memory."""
 
 from dataclasses import replace
-from typing import Any
 
-from seminal.core import DataSpec, Departure, Optim, Reading, Recipe, Task
+from seminal.core import DataSpec, Departure, Optim, Reading, Recipe
 from seminal.papers.lstm import VARIANTS
-from seminal.tasks.classification import Classification
-from seminal.tasks.tagging import Tagging
-from seminal.train.schedules import Constant, Cosine, Warmup
+from seminal.recipes.text import CROSS_ENTROPY, DROPOUT, labelled_text, task_of, words
+from seminal.train.schedules import Constant
 
 DEFAULT = "modern"
 
@@ -44,7 +42,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
             "optim": "Sec. 4: gradient descent",
         },
         departures=(
-            cross_entropy(),
+            CROSS_ENTROPY,
             Departure(
                 "the whole gradient (paper: cut off where it leaves a cell)",
                 "it can be had at the same cost today, and gives slightly better networks (Graves and Schmidhuber 2005)",
@@ -56,53 +54,4 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """AdamW with strong dropout, for some thousands of texts."""
-    return for_text(variant, replace(VARIANTS[variant], dropout=DROPOUT), spec)
-
-
-# ----------------------------------------------------------------------------------- what recurrent readers share
-
-DROPOUT = 0.5
-
-
-def words(most: int = 10_000) -> Reading:
-    """A token for each word. Rare words share ``<unk>``: of a word seen once nothing can be learned."""
-    return Reading("labelled", tokens="words", vocabulary=most, longest=256)
-
-
-def task_of(spec: DataSpec) -> Task:
-    """A class for each text, or for each token."""
-    return Tagging() if spec.kind == "tagged" else Classification()
-
-
-def cross_entropy() -> Departure:
-    """What papers of before 2000 are changed in, where they separate classes."""
-    return Departure(
-        "cross-entropy of a softmax (paper: squared error of logistic units)",
-        "classes exclude each other, and learn faster",
-    )
-
-
-def for_text(variant: str, model: Any, spec: DataSpec, lr: float = 2e-3) -> Recipe:
-    """The recipe of every reader here: AdamW, warm-up and a cosine, clipped gradients."""
-    return Recipe(
-        name="modern",
-        variant=variant,
-        model=model,
-        task=task_of(spec),
-        epochs=5,
-        batch=2048,
-        lr=lr,
-        optim=Optim("adamw", weight_decay=0.01, decay_all=False),
-        schedule=Warmup(Cosine(), 0.1),
-        clip=1.0,
-        least_steps=300,
-        sources={
-            "model": "dropout of half the word vectors and states: Zaremba et al. 2014 for their medium network",
-            "batch": "about 100 sentences of 20 tokens",
-            "lr": "chosen on the validation split of sst2",
-            "epochs": "as above: by then the validation loss rises again",
-            "clip": "the error of a recurrent network may blow up: Pascanu et al. 2013",
-            "schedule": "cosine to zero: Loshchilov and Hutter 2017",
-            "optim": "matrices only: Loshchilov and Hutter 2019",
-        },
-    )
+    return labelled_text(variant, replace(VARIANTS[variant], dropout=DROPOUT), spec)

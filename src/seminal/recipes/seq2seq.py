@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from seminal.core import DataSpec, Departure, Optim, Reading, Recipe
 from seminal.papers.seq2seq import VARIANTS
+from seminal.recipes.text import few_pairs, mean_length, tokens_of
 from seminal.tasks.translation import Translation
 from seminal.train.schedules import Cosine, Steps, Warmup
 
 DEFAULT = "modern"
-SMALL = 1_000_000  # pairs below which the paper's size only learns by heart
-ROWS, EPOCHS, CONSTANT = 128, 7.5, 5.0
-HALVINGS = (5.0, 5.5, 6.0, 6.5, 7.0)  # epochs
+SENTENCES = 128  # of a batch
+EPOCHS = 7.5
+HALVINGS = (5.0, 5.5, 6.0, 6.5, 7.0)  # in epochs
 
 
 def reading(variant: str) -> Reading:
@@ -26,8 +27,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
     tokens of the batch. With m tokens in a sentence its gradient is m times smaller, so a step of theirs is ours with the
     rate m · 0.7 and the clip 5 / m. Here m is the mean over the training split.
     """
-    mean = max(1.0, spec.amount / max(1, spec.counts["train"]))
-    batch = round(ROWS * mean)
+    mean, batch = mean_length(spec), tokens_of(SENTENCES, spec)
     return Recipe(
         name="paper",
         variant=variant,
@@ -66,7 +66,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """For tens of thousands of pairs: a small network with dropout and one matrix for both ends of the decoder, AdamW."""
-    config, small = VARIANTS[variant], spec.counts["train"] < SMALL
+    config, small = VARIANTS[variant], few_pairs(spec)
     if small:
         config = replace(config, layers=2, units=256, dropout=0.3, tied=True)
     return Recipe(

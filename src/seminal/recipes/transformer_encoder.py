@@ -1,10 +1,9 @@
 """Recipes for the encoder of the Transformer as a reader of labelled text."""
 
-from seminal.core import DataSpec, Departure, Optim, Reading, Recipe, Task
+from seminal.core import DataSpec, Departure, Optim, Reading, Recipe
 from seminal.papers.transformer import rate
 from seminal.papers.transformer_encoder import VARIANTS
-from seminal.tasks.classification import Classification
-from seminal.tasks.tagging import Tagging
+from seminal.recipes.text import task_of
 from seminal.train.schedules import Cosine, InverseSqrt, Warmup
 
 DEFAULT = "modern"
@@ -23,7 +22,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
         name="paper",
         variant=variant,
         model=config,
-        task=_task(spec, smoothing=0.1),
+        task=task_of(spec, smoothing=0.1),
         epochs=max(1, round(100_000 * 25_000 / max(1, spec.amount))),
         batch=25_000,
         lr=rate(WARMUP, config.body.width, WARMUP),
@@ -47,7 +46,7 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
         name="modern",
         variant=variant,
         model=VARIANTS[variant],
-        task=_task(spec),
+        task=task_of(spec),
         epochs=10,
         batch=2048,
         lr=1e-3,
@@ -60,7 +59,3 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
             "schedule": "cosine to zero: Loshchilov and Hutter 2017; a tenth of the steps is warm-up",
         },
     )
-
-
-def _task(spec: DataSpec, smoothing: float = 0.0) -> Task:
-    return Tagging() if spec.kind == "tagged" else Classification(label_smoothing=smoothing)

@@ -27,6 +27,7 @@ class DataAsk:
     on_bad_file: str = "refuse"
     memory_limit: float = 2.0  # GiB of decoded pictures kept in memory
     workers: int | None = None
+    borrowed: bool = False  # text is read with the vocabulary of the run that training started from
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,22 @@ class RecipeAsk:
     start: str | None = None  # the folder of a run, or a file of weights, to start from
     freeze: bool = False  # with `start`: only the head learns
     body_lr: float | None = None  # with `start`: learning rate of all but the head, as a share
+
+
+@dataclass(frozen=True)
+class ImportAsk:
+    """What a user says of weights from elsewhere."""
+
+    file: str  # or a folder of Hugging Face
+    variant: str  # the model they belong to
+    dialect: str | None = None  # by whose names its entries are called; found out without it
+    classes: str | None = None  # a file with a name per line, or names with commas
+    mean: tuple[float, ...] | None = None  # of the pixels, per channel, from 0 to 1
+    std: tuple[float, ...] | None = None
+    size: int | None = None  # side of the pictures in pixels
+    tokenizer: str | None = None  # text: a tokenizer.json
+    output: str = "runs"
+    name: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from seminal.core import DataSpec, Departure, Recipe, Transfer, UserError
+from seminal.data.text_rows import Known
 from seminal.pieces.measure import on_meta
-from seminal.runs.asks import RecipeAsk
+from seminal.runs.asks import DataAsk, RecipeAsk
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
-from seminal.runs.plan import Plan, plan_of
-from seminal.runs.shelf import papers
+from seminal.runs.plan import Plan, encoder_of, plan_of
+from seminal.runs.shelf import papers, reading_of
 from seminal.weights.matching import OURS, Fit, fit
 from seminal.weights.reading import checkpoint
 
@@ -37,17 +39,56 @@ def borrowing(recipe: Recipe, paper: str, spec: DataSpec, ask: RecipeAsk) -> Rec
         raise UserError(f"--body-lr {ask.body_lr} makes no sense: it is a share of the learning rate, from 0 to 1.")
     start = str(Path(ask.start).expanduser().resolve())
     head = head_entries(paper, recipe.model)
+    if ask.freeze and not head:
+        raise UserError(
+            f"--freeze lets only the head learn, and {recipe.variant} has none: what it says is a part of what it reads. "
+            "Leave it out, or write a small --body-lr."
+        )
     found = _fitted(start, paper, recipe)
     anew = _anew(found, head, start, spec)
     rate = 0.0 if ask.freeze else (BODY_RATE if ask.body_lr is None else ask.body_lr)
     said = [Departure(f"starts from the weights of {ask.start}", "asked for with --from")]
     if anew:
         said.append(Departure(f"a new head of {spec.outputs} outputs", "the weights' classes are others"))
-    body = "all but the head is frozen" if ask.freeze else f"all but the head learns at {rate:g} of the rate"
+    what = "all but the head" if head else "everything"
+    body = f"{what} is frozen" if ask.freeze else f"{what} learns at {rate:g} of the rate"
     if ask.freeze or rate != 1:
         said.append(Departure(body, "what was learned already needs small steps, or none"))
     transfer = Transfer(start, tuple(anew), ask.freeze, tuple(sorted(head)), rate)
     return replace(recipe, transfer=transfer, departures=(*recipe.departures, *said))
+
+
+def known_text(ask: RecipeAsk, data: DataAsk, paper: str, variant: str) -> Known | None:
+    """How the run that training starts from reads text: its weights know its tokens, and no others. None where training
+    starts anew, and for models that read no text.
+
+    Raises:
+        UserError: the weights come without a vocabulary, or the user asks for another one.
+    """
+    if ask.start is None or reading_of(paper, variant) is None:
+        return None
+    path = Path(ask.start).expanduser()
+    if path.exists() and not (path / "recipe.json").exists():
+        raise UserError(
+            f"{ask.start} is not the folder of a run, so nobody knows how its weights read text: make a run of it with "
+            f"`seminal import {ask.start} --as {variant}`, and start from that."
+        )
+    folder = RunFolder.existing(path)
+    _same_paper(plan_of(folder), paper, ask.start, variant)
+    for flag, value in (("--tokens", data.tokens), ("--vocab-size", data.vocab_size)):
+        if value is not None:
+            raise UserError(
+                f"{flag} has no place beside --from: the weights of {ask.start} know the tokens they were trained with, and "
+                "no others. Leave it out."
+            )
+    encoder: Any = encoder_of(folder)
+    return Known(encoder if data.max_length is None else replace(encoder, longest=data.max_length))
+
+
+def as_begun(recipe: Recipe, ask: RecipeAsk, spec: DataSpec) -> Recipe:
+    """The recipe with the network of the run that training starts from, whatever size it would choose for the data."""
+    assert ask.start is not None
+    return replace(recipe, model=plan_of(RunFolder.existing(Path(ask.start).expanduser())).recipe.model.fitted(spec))
 
 
 def load(model: nn.Module, plan: Plan) -> None:
@@ -70,9 +111,20 @@ def head_entries(paper: str, config: Any) -> set[str]:
 
 def followers(paper: str, config: Any, field: str) -> set[str]:
     """Names of the entries whose size follows a number of the config."""
+    if field not in {f.name for f in dataclasses.fields(config)}:
+        return set()
     build = papers()[paper].build
     one, other = (on_meta(build, replace(config, **{field: n})).state_dict() for n in (2, 3))
     return {key for key, value in one.items() if value.shape != other[key].shape}
+
+
+def as_in_file(found: Fit, paper: str, config: Any) -> Any:
+    """The config with as many outputs, input channels, tokens and places as the file has."""
+    for field, dimension in (("outputs", 0), ("in_channels", 1), ("vocabulary", 0), ("longest", 0)):
+        tensors = [found.state[key] for key in followers(paper, config, field) & found.state.keys()]
+        sizes = {tensor.shape[dimension] for tensor in tensors if tensor.dim() > dimension}
+        config = replace(config, **{field: sizes.pop()}) if len(sizes) == 1 else config
+    return config
 
 
 def _fitted(start: str, paper: str, recipe: Recipe) -> Fit:
@@ -84,13 +136,16 @@ def _fitted(start: str, paper: str, recipe: Recipe) -> Fit:
     if not path.is_dir():
         return fit(checkpoint(path), model, paper, recipe.model)
     folder = RunFolder.existing(path)
-    other = plan_of(folder)
+    _same_paper(plan_of(folder), paper, start, recipe.variant)
+    return fit(folder.read_tensors("best.safetensors")[0], model, paper, recipe.model, OURS)
+
+
+def _same_paper(other: Plan, paper: str, start: str, variant: str) -> None:
     if other.paper != paper:
         raise UserError(
-            f"{start} is a run of {other.recipe.variant}, and its weights do not fit {recipe.variant}. Train "
-            f"{other.recipe.variant}, or start from a run of {recipe.variant}."
+            f"{start} is a run of {other.recipe.variant}, and its weights do not fit {variant}. Train "
+            f"{other.recipe.variant}, or start from a run of {variant}."
         )
-    return fit(folder.read_tensors("best.safetensors")[0], model, paper, recipe.model, OURS)
 
 
 def _anew(found: Fit, head: set[str], start: str, spec: DataSpec) -> list[str]:

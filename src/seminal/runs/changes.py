@@ -159,11 +159,23 @@ def _task(recipe: Recipe, ask: RecipeAsk) -> Any:
 def _model(recipe: Recipe, ask: RecipeAsk) -> Any:
     if ask.dropout is None:
         return recipe.model
-    if "dropout" not in {f.name for f in dataclasses.fields(recipe.model)}:
+    model = _with_dropout(recipe.model, ask.dropout)
+    if model is None:
         raise UserError(
             f"{recipe.variant} has no dropout: leave --dropout out, or use a model that has it (mlp, alexnet)."
         )
-    return replace(recipe.model, dropout=ask.dropout)
+    return model
+
+
+def _with_dropout(config: Any, dropout: float) -> Any | None:
+    """The config with this dropout, its own or that of a config inside it; None where neither has any."""
+    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    if "dropout" in fields:
+        return replace(config, dropout=dropout)
+    for name, part in fields.items():
+        if dataclasses.is_dataclass(part) and (inner := _with_dropout(part, dropout)) is not None:
+            return replace(config, **{name: inner})
+    return None
 
 
 def _augment(recipe: Recipe, ask: RecipeAsk) -> tuple[Augment | Crop, ...]:

@@ -1,4 +1,5 @@
-"""``seminal explain``: a page that shows what a network for pictures sees, and where it finds its evidence."""
+"""``seminal explain``: a page that shows what a network for pictures sees, and where it finds its evidence; for labelled
+text see `seminal.runs.text_explaining`."""
 
 from __future__ import annotations
 
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 
 from seminal.core import Order, Precision, Source, UserError
 from seminal.data.image_encoder import ImageEncoder, Scaler
+from seminal.data.labelled import LabelledEncoder
+from seminal.data.pairs import PairsEncoder
+from seminal.data.stream import StreamEncoder
+from seminal.data.tagged import TaggedEncoder
 from seminal.pieces.insight import (
     Call,
     cosine,
@@ -36,6 +41,7 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
 from seminal.runs.shelf import nearest, papers, published
+from seminal.runs.text_explaining import explain_texts
 from seminal.train.precision import arithmetic, in_layout, laid_out
 
 MOST_PICTURES = 24  # on one page: more make it long, not clearer
@@ -46,6 +52,11 @@ CHANNELS = 16
 NEIGHBOURS = 8
 SHOWN = 384  # pixels of a picture on the page, at most, where it is enlarged
 SMALL = 192  # … and of a training picture
+UNSEEN: dict[type, str] = {
+    PairsEncoder: "sentence pairs",
+    StreamEncoder: "plain text",
+    TaggedEncoder: "words with labels",
+}
 
 
 def explain(
@@ -58,16 +69,25 @@ def explain(
 ) -> int:
     """Write a page about what the run's network sees in ``images``: its guesses, the places that speak for its guess (or
     for ``class_name``) in its last feature maps (or in those of ``layer``), its feature maps, and the most like training
-    pictures. The page goes to ``out``, by default explain.html in the run's folder.
+    pictures. The page goes to ``out``, by default explain.html in the run's folder. Of a network for labelled text, which is
+    given texts as ``images``, the words that decided are printed instead.
 
     Raises:
         UserError: what is asked for is not there, is no picture, or the page would replace something else.
     """
     folder = RunFolder.existing(run)
     plan, encoder = plan_of(folder), encoder_of(folder)
+    if isinstance(encoder, LabelledEncoder):
+        if layer is not None or out is not None:
+            raise UserError(
+                "--layer and --out belong to pictures; of a text the words that decided are printed: leave them out."
+            )
+        asked = _known_class(tuple(read_json(folder.path / "labels.json")), class_name)
+        return explain_texts(folder, plan, encoder, images, asked)
     if not isinstance(encoder, ImageEncoder):
+        form = UNSEEN.get(type(encoder), "a table")
         raise UserError(
-            f"explain looks into networks for pictures, and {folder.path} was trained on a table. "
+            f"explain looks into networks for pictures, and {folder.path} was trained on {form}. "
             f"`seminal report {folder.path}` shows what it learned."
         )
     page = _page(folder, out)

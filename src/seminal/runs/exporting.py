@@ -15,22 +15,33 @@ from torch import Tensor, nn
 from seminal.core import UserError
 from seminal.report.terminal import say
 from seminal.runs.codec import read_json
+from seminal.runs.exporting_text import FOLDERS, write_folder
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, best_model, plan_of
 from seminal.runs.shelf import reading_of
-from seminal.weights.matching import PEERS, to_theirs
+from seminal.weights.matching import PEERS, dialects, to_theirs
 
-SUFFIX = {"safetensors": ".safetensors", "onnx": ".onnx", "exported-program": ".pt2"} | dict.fromkeys(PEERS, ".pth")
-FORMATS = tuple(SUFFIX)
+SUFFIX = {
+    **dict.fromkeys(PEERS, ".pth"),
+    **{"safetensors": ".safetensors", "onnx": ".onnx", "exported-program": ".pt2"},
+    **dict.fromkeys(FOLDERS, ""),
+}
 AGREES = 1e-3  # largest difference of an exported program's outputs, as a share of the largest output
 
 
 def export(run: str, to: str, *, out: str | None = None, weights: str = "best") -> int:
-    """Write the run's weights (or the whole network: onnx, exported-program) to a file that was not there before."""
+    """Write the run's weights (or the whole network: onnx, exported-program) to a file that was not there before; models
+    of text for other programs to a folder."""
     folder = RunFolder.existing(run)
     plan = plan_of(folder)
     model = best_model(folder, plan, torch.device("cpu"), weights)
-    if to in ("onnx", "exported-program") and reading_of(plan.paper, plan.recipe.variant):
+    reads_text = reading_of(plan.paper, plan.recipe.variant) is not None
+    if to in FOLDERS and not reads_text:
+        raise UserError(
+            f"{to} has no network like this one, so there are no names to give. Write --to "
+            f"{', '.join(('safetensors', *dialects(plan.paper, plan.recipe.model)))}."
+        )
+    if to in ("onnx", "exported-program") and reads_text:
         raise UserError(
             f"{run} reads text, and whole networks are exported for pictures and tables only: write `--to safetensors` "
             "for its weights."
@@ -39,6 +50,9 @@ def export(run: str, to: str, *, out: str | None = None, weights: str = "best") 
     if path.exists():
         raise UserError(f"{path} exists, and nothing is written over. Choose another name with `--out`.")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if to in FOLDERS:
+        say("written", f"{path} · {write_folder(folder, plan, model, to, path)}")
+        return 0
     writers: dict[str, Callable[[nn.Module, Plan, Path], str]] = {"onnx": _onnx, "exported-program": _program}
     said = writers.get(to, _state(to))(model, plan, path)
     say("written", f"{path} · {said}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ from seminal.core import DataSpec, Precision, UserError
 from seminal.data.image_encoder import ImageEncoder
 from seminal.pieces.measure import example_size, on_meta, parameters
 from seminal.report.terminal import say
-from seminal.runs.asks import DataAsk, RunAsk
-from seminal.runs.borrowing import followers
+from seminal.runs.asks import DataAsk, ImportAsk, RunAsk
+from seminal.runs.borrowing import as_in_file
 from seminal.runs.folder import RunFolder
+from seminal.runs.importing_text import import_text
 from seminal.runs.machine import command_line
 from seminal.runs.plan import Plan
-from seminal.runs.shelf import paper_of, papers, recipes_of
+from seminal.runs.shelf import paper_of, papers, reading_of, recipes_of
 from seminal.weights.matching import OURS, Fit, fit, variant_for
 from seminal.weights.reading import checkpoint
 
@@ -26,33 +26,22 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 KEPT = 256 / 224  # the side of a picture before its centre is cut out, as a share of what the network sees
 
 
-@dataclass(frozen=True)
-class ImportAsk:
-    """What a user says of the weights."""
-
-    file: str
-    variant: str  # the model they belong to
-    dialect: str | None = None  # by whose names its entries are called; found out without it
-    classes: str | None = None  # a file with a name per line, or names with commas
-    mean: tuple[float, ...] | None = None  # of the pixels, per channel, from 0 to 1
-    std: tuple[float, ...] | None = None
-    size: int | None = None  # side of the pictures in pixels
-    output: str = "runs"
-    name: str | None = None
-
-
 def import_weights(ask: ImportAsk) -> int:
     """Make a run folder of the weights in a file. Nothing in the file is run."""
     variant = ask.variant
-    state = checkpoint(Path(ask.file).expanduser())
     paper, card = paper_of(variant)
+    if reading_of(paper, variant):
+        return import_text(ask)
+    if ask.tokenizer is not None:
+        raise UserError(f"--tokenizer belongs to text, and {variant} reads none: leave it out.")
+    state = checkpoint(Path(ask.file).expanduser())
     found = _best_fit(state, paper, variant, ask.dialect)
     peer = found.dialect
     if peer != OURS and (same := variant_for(peer, paper, variant)) != variant:
         why = ", ".join(d.what for d in card.variants[same].departures())
         say("note", f"{peer}'s {variant} is our `{same}` ({why}): imported as that")
         variant, found = same, _best_fit(state, paper, same, peer)
-    config = _as_in_file(found, paper, card.variants[variant])
+    config = as_in_file(found, paper, card.variants[variant])
     if ask.size is not None:
         config = replace(config, size=(ask.size, ask.size))
     found = fit(state, on_meta(card.build, config), paper, config, peer)
@@ -78,17 +67,6 @@ def _best_fit(state: dict[str, Tensor], paper: str, variant: str, dialect: str |
     return fit(state, on_meta(papers()[paper].build, config), paper, config, dialect)
 
 
-def _as_in_file(found: Fit, paper: str, config: Any) -> Any:
-    """The config with as many outputs and input channels as the file has."""
-    for field, dimension in (("outputs", 0), ("in_channels", 1)):
-        if field not in {f.name for f in dataclasses.fields(config)}:
-            continue
-        tensors = [found.state[key] for key in followers(paper, config, field) & found.state.keys()]
-        sizes = {tensor.shape[dimension] for tensor in tensors if tensor.dim() > dimension}
-        config = replace(config, **{field: sizes.pop()}) if len(sizes) == 1 else config
-    return config
-
-
 def _suggestion(state: dict[str, Tensor], paper: str) -> str:
     """`` It fits: a, b.``: the models of this paper whose weights these are, or else those of any other."""
     for names in ([paper], [name for name in papers() if name != paper]):
@@ -102,7 +80,7 @@ def _is_of(state: dict[str, Tensor], paper: str, variant: str) -> bool:
     found = _best_fit(state, paper, variant, None)
     if found.missing or found.unexpected:  # cheaper than to build the network once more, with the head of the file
         return False
-    config = _as_in_file(found, paper, papers()[paper].variants[variant])
+    config = as_in_file(found, paper, papers()[paper].variants[variant])
     return fit(state, on_meta(papers()[paper].build, config), paper, config).fits
 
 

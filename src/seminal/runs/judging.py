@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seminal.core import Order, Precision, Recipe, Source, UserError
+from seminal.core import DataSpec, Order, Precision, Recipe, Source, UserError
 from seminal.data.pairs import PairsSource
 from seminal.decode.beam import Beam
 from seminal.pieces.augment import HorizontalFlip
@@ -27,7 +27,7 @@ from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
-from seminal.runs.others import ALL, other_data
+from seminal.runs.others import Scored, other_data
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
 from seminal.tasks.language import Language
 from seminal.tasks.tagging import Tagging
@@ -54,6 +54,8 @@ class EvalAsk:
     as_json: bool = False
     beam: int = 4
     alpha: float = 0.6
+    source: str | None = None  # of other data: see `DataAsk`
+    target: str | None = None
 
 
 def evaluate(ask: EvalAsk) -> int:
@@ -62,10 +64,12 @@ def evaluate(ask: EvalAsk) -> int:
     plan = plan_of(folder)
     device = device_for(plan.run.device)
     if ask.data is None:
+        if ask.source or ask.target:
+            raise UserError("--source and --target tell how other data are read: write --data too, or leave them out.")
         source = source_of(folder, plan, device)
-        split = split or next((name for name in source.spec.counts if name.startswith("test")), "val")
     else:
-        source, split = other_data(ask.data, folder, plan, split), split or ALL
+        source = other_data(Scored(ask.data, split, ask.source, ask.target), folder, plan)
+    split = split or _usual_split(source.spec)
     if split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
     recipe = plan.recipe
@@ -92,6 +96,8 @@ def evaluate(ask: EvalAsk) -> int:
         return 0
     crops = ", ten crops of each" if ask.ten_crop else ""
     say(split, f"{source.spec.counts[split]:,} rows of {source.spec.name}{crops}, {weights} weights")
+    for note in source.spec.notes if ask.data and source.spec.tokens else ():  # of text: what is unknown, what was cut
+        say("", note)
     for name, value in metrics.items():
         say(name, f"{value:.2%}" if name in PERCENT else f"{value:.5g}")
     if signature:
@@ -99,6 +105,12 @@ def evaluate(ask: EvalAsk) -> int:
     if source.spec.kind != "stream":
         say("written", f"{folder.path}/predictions.csv")
     return 0
+
+
+def _usual_split(spec: DataSpec) -> str:
+    """A test set where there is one, else the validation set, else what there is."""
+    tests = [name for name in spec.counts if name.startswith("test")]
+    return [*tests, *(name for name in ("val", *spec.counts) if name in spec.counts)][0]
 
 
 def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> dict[str, float]:

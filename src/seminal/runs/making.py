@@ -12,7 +12,7 @@ from seminal.core import Recipe, Source, UserError
 from seminal.pieces.measure import parameters
 from seminal.report.terminal import say
 from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
-from seminal.runs.borrowing import borrowing
+from seminal.runs.borrowing import as_begun, borrowing, known_text
 from seminal.runs.changes import changed
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
@@ -36,14 +36,18 @@ class Maker:
     def plan(self) -> tuple[Plan, Source]:
         """Reads the data and resolves the recipe."""
         name, _ = paper_of(self.variant)
-        source = open_source(self.data, name, self.variant, str(device_for(self.run.device)))
+        known = known_text(self.recipe, self.data, name, self.variant)
+        device = str(device_for(self.run.device))
+        source = open_source(self.data, name, self.variant, device, known=known)
         ask = self.recipe.recipe
         if ask is not None and ask not in recipe_names(name) and Path(ask).is_dir():
             recipe = self._borrowed(Path(ask), source)
         else:
             recipe = recipe_by_name(name, self.variant, source.spec, ask)
+        if known:
+            recipe = as_begun(recipe, self.recipe, source.spec)
         recipe = borrowing(changed(recipe, self.recipe, source.spec), name, source.spec, self.recipe)
-        data = self.data
+        data = replace(self.data, borrowed=known is not None)
         if Path(data.data).expanduser().exists():
             data = replace(data, data=str(Path(data.data).expanduser().resolve()))
         return Plan(name, data, recipe, self.run), source

@@ -1,5 +1,5 @@
 """Other data than the run's own, to score the run on: every row is read by the run's encoder, as validation read its own,
-and its target is put in the run's terms (its classes, its scale)."""
+and its target is put in the run's terms (its classes, its scale). Text is read with the run's vocabulary."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from torch import Tensor
 
 from seminal.core import Batch, DataSpec, Encoder, Order, Source, UserError
 from seminal.data.files import open_tree
+from seminal.data.lines import bare, lines
+from seminal.data.pairs import TABLES as PAIRS
+from seminal.data.pairs import PairsEncoder
 from seminal.data.tables import TableEncoder
+from seminal.data.text_rows import ALL, Known
+from seminal.runs.asks import DataAsk
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of
 from seminal.runs.shelf import reading_of
 from seminal.runs.sources import BUNDLED, TABLES, expanded, is_table, open_source
-
-ALL = "all"  # what the one split is called where the user names none
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,29 @@ class Others:
         return self.names[index]
 
 
-def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> Source:
-    """``data``, of the form of the run's own. All of its rows, or those of ``split``.
+@dataclass(frozen=True)
+class Scored:
+    """What a user says of the data."""
+
+    data: str
+    split: str | None = None
+    source: str | None = None  # as in `DataAsk`; None: as the run's own
+    target: str | None = None
+
+
+def other_data(ask: Scored, folder: RunFolder, plan: Plan) -> Source:
+    """Data of the form of the run's own. All of its rows, or those of one split; text keeps the splits of its folder.
 
     Raises:
         UserError: the data are of another form, or have classes or columns that the run does not know.
     """
+    data, split = ask.data, ask.split
     own, path = encoder_of(folder), expanded(data)
     if reading_of(plan.paper, plan.recipe.variant):
-        raise UserError(
-            f"--data takes pictures and tables, and {folder.path} reads text: put the file beside its own data under a name "
-            "that begins with test, train anew, and write --split with that name."
-        )
+        known = Known(own, tuple(read_json(folder.path / "labels.json")), whole=True)
+        return open_source(_text_ask(ask, plan.data, own), plan.paper, plan.recipe.variant, "cpu", known=known)
+    if ask.source is not None:
+        raise UserError("--source names a side of text, and the run reads none: leave it out.")
     if data in BUNDLED and not path.exists():
         raise UserError(
             f"--data takes files, and {data} is a bundled set: leave --data out to score the run on its own data."
@@ -71,7 +85,8 @@ def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> S
         raise UserError(
             f"{data} is not of the form of the run's own data ({plan.data.data}): give data of the same form."
         )
-    source = open_source(replace(plan.data, data=data, fold=None, folds=None), plan.paper, plan.recipe.variant, "cpu")
+    words = replace(plan.data, data=data, fold=None, folds=None, target=ask.target or plan.data.target)
+    source = open_source(words, plan.paper, plan.recipe.variant, "cpu")
     splits = [split] if split else list(source.spec.counts)
     if split and split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
@@ -87,6 +102,17 @@ def other_data(data: str, folder: RunFolder, plan: Plan, split: str | None) -> S
     spec = replace(spec, target_mean=getattr(task, "mean", ()), target_std=getattr(task, "std", ()))
     places = {prefix + name: place for place, name in enumerate(names)}
     return Others(spec, own, inputs, places, _in_terms(torch.cat(targets), source.spec, spec), names)
+
+
+def _text_ask(ask: Scored, own: DataAsk, encoder: Encoder) -> DataAsk:
+    """How other text is read: as the run's own, but for what the user says. A table of pairs need not have the names of
+    the run's own files as its columns: its first two are read then, as in training."""
+    source, target = ask.source or own.source, ask.target or own.target
+    path = expanded(ask.data)
+    if isinstance(encoder, PairsEncoder) and path.is_file() and bare(path).suffix.lower() in PAIRS:
+        head = next(iter(lines(path)), "").split("\t")
+        source, target = (source, target) if {source, target} <= set(head) else (ask.source, ask.target)
+    return replace(own, data=ask.data, source=source, target=target, fold=None, folds=None, borrowed=False)
 
 
 def _files(path: Path) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from seminal.core import Encoder, Recipe, Source, UserError
+from seminal.data.text_rows import Known
 from seminal.runs.asks import DataAsk, RunAsk
 from seminal.runs.codec import to_json
 from seminal.runs.folder import RunFolder
@@ -77,7 +78,8 @@ def source_of(folder: RunFolder, plan: Plan, device: torch.device) -> Source:
             f"{folder.path} holds weights that were trained elsewhere, and no data of its own. `seminal eval` scores it on "
             f"yours with `--data DATA`; `seminal train {plan.recipe.variant} DATA --from {folder.path}` goes on from it."
         )
-    source = open_source(plan.data, plan.paper, plan.recipe.variant, str(device))
+    known = Known(encoder_of(folder)) if plan.data.borrowed else None
+    source = open_source(plan.data, plan.paper, plan.recipe.variant, str(device), known=known)
     changed = f"{plan.data.data} is not what it was when this run began:"
     if folder.read_text("split.csv") != split_table(source):
         raise UserError(

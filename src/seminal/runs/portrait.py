@@ -18,6 +18,7 @@ from seminal.report import page
 from seminal.report.data import Citation, Picture, Report, Scatter
 from seminal.report.pictures import first_filters, png
 from seminal.report.words import metric_name, shortened
+from seminal.runs import evidence
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
@@ -25,7 +26,7 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.plan import Plan, best_model
 from seminal.runs.shelf import papers, published
-from seminal.runs.text_portrait import evidence, text_of, with_texts
+from seminal.runs.text_portrait import text_of, with_texts
 from seminal.train.evaluate import predicted
 
 PERCENT = ("top1", "top5", "recall", "accuracy", "f1")
@@ -128,7 +129,7 @@ def _with_classes(report: Report, model: nn.Module, plan: Plan, source: Source) 
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         recalls=tuple(recalls),
         mistakes=tuple(_with_text(source, row, picture) for row, _, picture in mistakes),
-        evidence=tuple(evidence(model, recipe, source, mistakes)),
+        evidence=tuple(evidence.of_mistakes(model, recipe, source, mistakes)),
         samples=_samples(source, plan) if source.spec.kind == "images" else {},
     )
 

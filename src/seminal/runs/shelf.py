@@ -16,6 +16,7 @@ from typing import Any
 import seminal.papers
 import seminal.recipes
 from seminal.core import DataSpec, Paper, Reading, Recipe, UserError
+from seminal.runs.codec import read_json
 
 
 def papers() -> dict[str, Paper]:
@@ -32,6 +33,11 @@ def paper_of(variant: str) -> tuple[str, Paper]:
         if variant in paper.variants:
             return name, paper
     names = [v for paper in shelf.values() for v in paper.variants]
+    if (Path(variant) / "recipe.json").is_file():
+        other = read_json(Path(variant) / "recipe.json").get("recipe", {}).get("variant", "a model")
+        raise UserError(
+            f"{variant} is the folder of a run of {other}, and a model is asked for: write {other} instead."
+        )
     raise UserError(f"there is no model `{variant}`.{nearest(variant, names)} `seminal list` shows all.")
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from seminal.core import Reading, Source, UserError
 from seminal.data import images, tables
+from seminal.data.lines import bare
 from seminal.data.split import Fold, Holdout
+from seminal.data.text_rows import Known, split_of
 from seminal.pieces.measure import example_size
 from seminal.runs.asks import DataAsk
 from seminal.runs.shelf import nearest, papers, reading_of
@@ -21,14 +23,14 @@ BUNDLED = ("digits", "iris", "wine", "breast-cancer", "diabetes")
 SMALL = 96  # pictures that all have one size up to this are kept as they are, whatever size the paper used
 
 
-def open_source(ask: DataAsk, name: str, variant: str, device: str) -> Source:
-    """The data for the model ``variant`` of the paper ``name``, ready to give batches. Raises `UserError` for whatever is
-    wrong with them."""
+def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Known | None = None) -> Source:
+    """The data for the model ``variant`` of the paper ``name``, ready to give batches. Text is cut into tokens by what is
+    ``known``, or else by what is learned from it. Raises `UserError` for whatever is wrong with them."""
     split = _split(ask)
     path = expanded(ask.data)
     reading = reading_of(name, variant)
     if reading is not None:
-        return _text(ask, _asked(reading, ask), path, device)
+        return _text(ask, _asked(reading, ask), path, device, known=known)
     if ask.data in BUNDLED and not path.exists():
         if ask.data == "digits":
             return images.digits(split=split, device=device)
@@ -50,7 +52,7 @@ def open_source(ask: DataAsk, name: str, variant: str, device: str) -> Source:
     return images.load(listing, size=size, device=device, memory_limit=limit, workers=ask.workers)
 
 
-def _text(ask: DataAsk, reading: Reading, path: Path, device: str) -> Source:
+def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Known | None) -> Source:
     """Text, in the form the model reads."""
     if not path.exists():
         raise UserError(
@@ -62,20 +64,26 @@ def _text(ask: DataAsk, reading: Reading, path: Path, device: str) -> Source:
     if reading.form == "pairs":
         from seminal.data import pairs
 
-        asked = pairs.PairsAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file)
+        asked = pairs.PairsAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file, known)
         return pairs.read(path, reading, asked, device)
     if reading.form == "stream":
         from seminal.data import stream
 
-        return stream.read(path, reading, stream.StreamAsk(split, ask.vocab_size), device)
+        return stream.read(path, reading, stream.StreamAsk(split, ask.vocab_size, known), device)
+    from seminal.data import labelled, tagged
+
     if _is_tagged(path):
-        from seminal.data import tagged
-
-        return tagged.read(path, reading, tagged.TaggedAsk(split, ask.vocab_size), device)
-    from seminal.data import labelled
-
-    asked_labels = labelled.LabelledAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file)
+        _refuse_other_labels(path, known, tagged.TaggedEncoder, "a label for each word")
+        return tagged.read(path, reading, tagged.TaggedAsk(split, ask.vocab_size, known=known), device)
+    _refuse_other_labels(path, known, labelled.LabelledEncoder, "a label for each text")
+    asked_labels = labelled.LabelledAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file, known)
     return labelled.read(path, reading, asked_labels, device)
+
+
+def _refuse_other_labels(path: Path, known: Known | None, encoder: type, holds: str) -> None:
+    if known is not None and not isinstance(known.encoder, encoder):
+        other = "a label for each text" if holds.endswith("word") else "a label for each word"
+        raise UserError(f"{path.name} holds {holds}, and the run learned {other}: give data of the same form.")
 
 
 def _asked(reading: Reading, ask: DataAsk) -> Reading:
@@ -85,9 +93,10 @@ def _asked(reading: Reading, ask: DataAsk) -> Reading:
 
 
 def _is_tagged(path: Path) -> bool:
-    """Whether a file, or the training file of a folder, has a line for each token: its ending tells, and of a ``.txt`` the
-    blank lines between its sentences."""
-    files = [p for p in path.iterdir() if p.name.lower().startswith("train")] if path.is_dir() else [path]
+    """Whether a file, or the training file of a folder (any of its splits, where none trains), has a line for each token:
+    its ending tells, and of a ``.txt`` the blank lines between its sentences."""
+    parts = [(p, split_of(bare(p).stem)) for p in path.iterdir()] if path.is_dir() else [(path, "train")]
+    files = [p for p, split in parts if split == "train"] or [p for p, split in parts if split]
     names = {file: file.name.lower().removesuffix(".gz") for file in files}
     return any(name.endswith(TAGGED) or (name.endswith(".txt") and _has_gaps(file)) for file, name in names.items())
 

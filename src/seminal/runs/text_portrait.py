@@ -1,8 +1,8 @@
-"""The part of a report that shows text: what the model writes, where it looks, which words decide."""
+"""The part of a report that shows text: what the model writes, where it looks, which labels it gets wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -12,12 +12,11 @@ from seminal.core import Order, Precision, Recipe, Source, UserError
 from seminal.data.pairs import PairsSource
 from seminal.data.stream import StreamSource
 from seminal.data.tagged import TaggedEncoder
-from seminal.data.text_rows import NOTHING, TextSource
-from seminal.data.vocabulary import SPACE, Vocabulary
+from seminal.data.text_rows import TextSource
 from seminal.decode.rules import Rules, translating
 from seminal.decode.sampling import GREEDY, Sampling, write
-from seminal.pieces.tokens import PAD, UNKNOWN
-from seminal.report.data import Attempts, Evidence, Looks, Picture, Report, Tagged, Translated
+from seminal.pieces.tokens import NOTHING, PAD
+from seminal.report.data import Attempts, Looks, Report, Tagged, Translated
 from seminal.runs.diary import Diary
 from seminal.runs.plan import Plan
 from seminal.tasks.language import Language
@@ -29,7 +28,6 @@ LENGTH = 60  # characters they have, about: enough to be hard, few enough for a 
 PROMPT, CONTINUED = 8, 60  # tokens that a language model is given, and writes
 DRAWS = {"the most probable token each time": GREEDY, "drawn at temperature 0.8": Sampling(temperature=0.8, seed=0)}
 WORST = 20
-EXPLAINED, PARTS = 12, 48  # mistakes whose words are weighed, and parts into which a text is cut for it, at most
 
 
 def with_texts(report: Report, model: nn.Module, plan: Plan, source: Source, diary: Diary) -> Report:
@@ -180,60 +178,6 @@ def _labels(source: TextSource, row: int, true: Tensor, label: Tensor) -> Tagged
     return Tagged(tuple(words[: len(places)]), tuple(names[0]), tuple(names[1]), source.name("val", row))
 
 
-# ------------------------------------------------------------------------------------------------ the words that decided
-
-
 def text_of(source: Source, split: str, row: int) -> str:
     """A text of the source as it stands in its file; empty where the source has none."""
     return source.parts[split].texts[row] if isinstance(source, TextSource) else ""
-
-
-def evidence(
-    model: nn.Module, recipe: Recipe, source: Source, mistakes: Sequence[tuple[int, int, Picture]]
-) -> Iterator[Evidence]:
-    """For the first of ``mistakes`` (row of the validation split, predicted class, what is said of it): how much each word
-    of the text counted.
-
-    The words are replaced by the unknown token, one by one, and the text is read again. This is exact for what it asks,
-    and the same for every model. The words of a long text are taken several at a time.
-    """
-    if not isinstance(source, TextSource):
-        return
-    vocabulary: Vocabulary = source.encoder(recipe.scaling).text  # type: ignore[attr-defined]
-    device = next(model.parameters()).device
-    for row, guess, picture in mistakes[:EXPLAINED]:
-        tokens = torch.from_numpy(source.parts["val"].tokens.row(row).astype("int64"))
-        parts = _parts(vocabulary, tokens.tolist())
-        texts = tokens.repeat(1 + len(parts), 1)
-        for place, (_, first, last) in enumerate(parts, 1):
-            texts[place, first:last] = UNKNOWN
-        with torch.no_grad():  # in fp32: what is asked for are small differences
-            share = recipe.task.predict(model, {"input": texts.to(device)})["probability"][:, guess].float().cpu()
-        falls = share[0].clamp_min(1e-12).log() - share[1:].clamp_min(1e-12).log()
-        told = tuple((text, round(fall, 5)) for (text, _, _), fall in zip(parts, falls.tolist()))
-        yield Evidence(source.spec.classes[guess], told, picture.caption, picture.name)
-
-
-def _parts(vocabulary: Vocabulary, tokens: list[int]) -> list[tuple[str, int, int]]:
-    """Words of a text as (text, first token, token after the last); at most `PARTS`, of neighbouring words."""
-    pieces = vocabulary.shown(tokens)
-    starts = [place for place in range(len(pieces)) if not place or not _goes_on(vocabulary.kind, pieces, place)]
-    ends = [*starts[1:], len(pieces)]
-    size = -(-len(starts) // PARTS)
-    spans = zip(starts[::size], [*starts[size::size], ends[-1]])
-    return [("".join(_shown(vocabulary.kind, piece) for piece in pieces[a:b]), a, b) for a, b in spans]
-
-
-def _goes_on(kind: str, pieces: Sequence[str], place: int) -> bool:
-    """Whether a piece belongs to the word of the piece before it."""
-    if kind == "wordpiece":
-        return pieces[place].startswith("##")
-    before = pieces[place - 1][-1:]
-    return kind != "words" and pieces[place][:1].isalnum() and (before.isalnum() or before == SPACE)
-
-
-def _shown(kind: str, piece: str) -> str:
-    """A piece as a part of its text."""
-    if kind == "wordpiece":
-        return piece[2:] if piece.startswith("##") else f" {piece}"
-    return piece.replace(SPACE, " ")

@@ -147,7 +147,12 @@ def generate(ask: GenerateAsk) -> int:
 def continued(model: nn.Module, encoder: StreamEncoder, ask: GenerateAsk, config: Any) -> list[str]:
     """``n`` texts that begin with the prompt. Where a model knows only so many places, it goes on from the later half of
     them as often as needed."""
-    first = [*encoder.begin(), *encoder.text.encode([ask.prompt])[0]]
+    prompt = encoder.text.encode([ask.prompt])[0]
+    first = encoder.read_on(prompt)
+    if not first:
+        raise UserError(
+            f"{ask.run} has no token that a text begins after, so it needs some words to go on from: write --prompt."
+        )
     whole = torch.tensor([first] * ask.n, device=next(model.parameters()).device)
     window = getattr(config, "longest", None) or whole.shape[1] + ask.length
     left = ask.length
@@ -156,7 +161,7 @@ def continued(model: nn.Module, encoder: StreamEncoder, ask: GenerateAsk, config
         rules = Rules(longest=min(left, window - given.shape[1]), no_repeat=ask.no_repeat, end=-1)
         found = write(model, None, given, rules, ask.sampling).tokens[:, 0, given.shape[1] :]  # type: ignore[arg-type]
         whole, left = torch.cat([whole, found], dim=1), left - rules.longest
-    return [encoder.text.decode(row[len(encoder.begin()) :]) for row in whole.tolist()]
+    return [encoder.shown(row[len(first) - len(prompt) :]) for row in whole.tolist()]
 
 
 def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:

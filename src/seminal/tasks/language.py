@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seminal.core import Batch, DataSpec, Goal, Sums, Turn, UserError
 from seminal.pieces import next_token
-from seminal.pieces.tokens import PAD
+from seminal.pieces.tokens import PAD, shifted
 
 AT_ONCE = 8192  # tokens whose logits are held together while scoring
 
@@ -49,7 +49,7 @@ class Language:
         return {"model": list(model.parameters())}
 
     def turns(self, model: nn.Module, batch: Batch) -> Iterator[Turn]:
-        read, say = batch["text"][:, :-1], batch["text"][:, 1:]
+        read, say = shifted(batch["text"])
         if self.carried:
             logits, state = model(read, batch.get("state"))
             carry = {"state": state.detach()}
@@ -74,7 +74,7 @@ class Language:
         return {
             "loss": loss,
             "bits": loss / math.log(2),
-            "perplexity": math.exp(min(loss, 700.0)),
+            "perplexity": next_token.perplexity(loss),
             "accuracy": float(sums["hits"] / sums["tokens"]),
         }
 

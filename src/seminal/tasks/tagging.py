@@ -17,9 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seminal.core import Batch, DataSpec, Goal, Sums, Turn, UserError
-from seminal.pieces.tokens import PAD
+from seminal.pieces.tokens import NOTHING, PAD
 
-NOTHING = -100  # the target where there is no token
 MARK = re.compile(r"[BIESLU](-.*)?")  # L and U are other names of E and S
 Span = tuple[str, int, int]  # type, first token, last token
 

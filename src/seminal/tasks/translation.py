@@ -19,7 +19,7 @@ from seminal.core import Batch, DataSpec, Goal, Sums, Turn, UserError
 from seminal.decode.rules import translating
 from seminal.decode.sampling import write
 from seminal.pieces import next_token
-from seminal.pieces.tokens import END, PAD, SPECIAL, shifted
+from seminal.pieces.tokens import PAD, of_text, shifted
 
 ORDERS = 4  # BLEU counts runs of 1 to 4 tokens (Papineni et al. 2002)
 
@@ -55,13 +55,12 @@ class Translation:
         read, say = shifted(batch["target"])
         logits = model(batch["source"], read)
         real = say != PAD
-        found = self.predict(model, batch)["token"]
-        bleu = bleu_sums([plain(row) for row in found], [plain(row) for row in say])
+        found, wanted = ([of_text(row) for row in side.tolist()] for side in (self.predict(model, batch)["token"], say))
         return {
             "tokens": real.sum().double(),
             "loss": next_token.losses(logits, say).sum().double(),
             "hits": ((logits.argmax(-1) == say) & real).sum().double(),
-            "bleu": bleu.to(say.device),
+            "bleu": bleu_sums(found, wanted).to(say.device),
         }
 
     def summary(self, sums: Sums) -> dict[str, float]:
@@ -69,7 +68,7 @@ class Translation:
         loss = float(sums["loss"] / sums["tokens"])
         return {
             "loss": loss,
-            "perplexity": math.exp(min(loss, 700.0)),
+            "perplexity": next_token.perplexity(loss),
             "accuracy": float(sums["hits"] / sums["tokens"]),
             "bleu_tokens": bleu(sums["bleu"]),
         }
@@ -77,13 +76,6 @@ class Translation:
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """``token`` (B, n): the greedy translation."""
         return {"token": write(model, batch["source"], *translating(batch["source"])).tokens[:, 0]}  # type: ignore[arg-type]
-
-
-def plain(row: Tensor) -> list[int]:
-    """The tokens of a sentence without special ones, up to its ending."""
-    tokens = row.tolist()
-    tokens = tokens[: tokens.index(END)] if END in tokens else tokens
-    return [t for t in tokens if t >= len(SPECIAL) or t == 1]
 
 
 def bleu_sums(found: Sequence[Sequence[int]], true: Sequence[Sequence[int]]) -> Tensor:

@@ -86,6 +86,27 @@ def to_theirs(dialect: str, state: Mapping[str, Tensor], paper: str, config: Any
     return renamed(state, known[dialect])
 
 
+def has_config(paper: str) -> bool:
+    """Whether peers tell the sizes of this paper's networks in a ``config.json``."""
+    module = _module(paper)
+    return module is not None and "config_from" in vars(module)
+
+
+def config_from(told: Mapping[str, Any], paper: str, config: Any) -> Any:
+    """Our config with the sizes that a peer's ``config.json`` tells. Raises `UserError` where that is another network."""
+    module = _module(paper)
+    assert module is not None
+    return module.config_from(told, config)
+
+
+def config_for(dialect: str, paper: str, config: Any) -> dict[str, Any]:
+    """The peer's ``config.json`` of our network."""
+    module = _module(paper)
+    assert module is not None
+    found: dict[str, Any] = module.config_for(dialect, config)
+    return found
+
+
 def fit(state: Mapping[str, Tensor], model: nn.Module, paper: str, config: Any, dialect: str | None = None) -> Fit:
     """``state`` beside ``model``; without ``dialect``, by the names that fit most entries.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,21 @@ from seminal.core import UserError
 
 # Under which the usual training scripts keep the weights, beside optimisers and counters; the moving average first.
 INSIDE = ("model_ema", "state_dict_ema", "state_dict", "model", "model_state_dict", "net", "weights")
+IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")  # how Hugging Face calls them
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel and DDP, torch.compile, Lightning
 
 
 def checkpoint(path: Path) -> dict[str, Tensor]:
-    """The weights in a ``.safetensors`` file or one of ``torch.save``, without the wrappers' prefixes.
+    """The weights in a ``.safetensors`` file or one of ``torch.save``, without the wrappers' prefixes; or in a folder as
+    Hugging Face keeps them, in one file or in several with an index.
 
     Raises:
         UserError: the file is missing, damaged, holds more than tensors and plain values, or holds no weights.
     """
+    if path.is_dir():
+        return _in_folder(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise UserError(f"{path} {what}: give a file of weights (.safetensors, .pt, .pth).")
+        raise UserError(f"{path} does not exist: give a file of weights (.safetensors, .pt, .pth).")
     loaded = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
     found = _inside(loaded)
     if not found:
@@ -35,6 +39,22 @@ def checkpoint(path: Path) -> dict[str, Tensor]:
             "`torch.save(model.state_dict(), FILE)`."
         )
     return _unwrapped(found)
+
+
+def _in_folder(folder: Path) -> dict[str, Tensor]:
+    for name in IN_FOLDERS:
+        if (folder / name).is_file():
+            return checkpoint(folder / name)
+    for name in IN_FOLDERS:
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            try:
+                files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (OSError, ValueError, KeyError, AttributeError) as error:
+                raise UserError(f"{index} is damaged ({error}) and was not loaded. Fetch it again.") from None
+            # The names come from a file: nothing outside the folder is read, whatever they say.
+            return {key: value for file in files for key, value in checkpoint(folder / Path(file).name).items()}
+    raise UserError(f"{folder} holds no weights: it should have a {IN_FOLDERS[0]}, or give the file itself.")
 
 
 def _safetensors(path: Path) -> Any:

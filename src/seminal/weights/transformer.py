@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from seminal.papers.transformer import Config, Embedding
 from seminal.weights.keys import untied
+from seminal.weights.settings import must_be, number, share
 
 PARTS = {"queries": "q_proj", "keys": "k_proj", "values": "v_proj"}  # the parts of `inside`, in its order
 TABLE = "encoder.embedding.tokens.weight"
 COPIES = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
 PLACES = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")  # sinusoids
 BIAS = "final_logits_bias"  # of the logits, which the Transformer has not
+ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu"}  # their name -> ours
 
 
 def marian(config: Config) -> dict[str, str]:
@@ -72,6 +75,72 @@ def _torch(config: Config) -> Iterator[tuple[str, str]]:
             yield f"{mine}.feed_forward.outer", f"{theirs}.linear2"
             yield f"{mine}.after_feed_forward.norm", f"{theirs}.norm{len(kinds) + 1}"
     yield from (("encoder.norm", "encoder.norm"), ("norm", "decoder.norm"))
+
+
+def config_from(told: Mapping[str, Any], config: Config) -> Config:
+    """Ours, with what a ``config.json`` tells: Marian's, or the arguments of torch.nn.Transformer. Raises `UserError`
+    where it tells of another network."""
+    return _from_torch(told, config) if "nhead" in told else _from_marian(told, config)
+
+
+def _from_marian(told: Mapping[str, Any], config: Config) -> Config:
+    must_be(told, {"model_type": ("marian",), "activation_function": tuple(ACTIVATIONS)})
+    both = {name: number(told, f"encoder_{name}") for name in ("layers", "ffn_dim", "attention_heads")}
+    must_be(told, {f"decoder_{name}": (size,) for name, size in both.items()})
+    layers, inner, heads = both.values()
+    tokens, width = number(told, "vocab_size"), number(told, "d_model")
+    must_be(told, {"decoder_vocab_size": (tokens, None), "scale_embedding": (True,), "normalize_before": (False,)})
+    must_be(told, {"share_encoder_decoder_embeddings": (True,), "static_position_embeddings": (True,)})
+    dropout = share(told, "dropout", 0.1)
+    must_be(told, {"attention_dropout": (0.0,), "activation_dropout": (0.0,)})
+    places = number(told, "max_position_embeddings")
+    found = replace(config, layers=layers, width=width, inner=inner, heads=heads, key=width // heads, dropout=dropout)
+    found = replace(found, vocabulary=tokens, positions="halves", biases=True, norm="post", longest=places)
+    return replace(found, activation=ACTIVATIONS[told["activation_function"]])
+
+
+def _from_torch(told: Mapping[str, Any], config: Config) -> Config:
+    layers, width, heads = number(told, "num_encoder_layers"), number(told, "d_model"), number(told, "nhead")
+    must_be(told, {"num_decoder_layers": (layers,), "activation": ("relu", "gelu"), "norm_first": (True, False)})
+    must_be(told, {"layer_norm_eps": (1e-5,), "bias": (True,)})
+    norm = "pre" if told.get("norm_first", False) else "post+final"
+    found = replace(config, layers=layers, width=width, heads=heads, key=width // heads, norm=norm, biases=True)
+    inner, activation = number(told, "dim_feedforward"), told.get("activation", "relu")
+    return replace(found, inner=inner, activation=activation, dropout=share(told, "dropout", 0.1))
+
+
+def config_for(dialect: str, config: Config) -> dict[str, Any]:
+    """Their ``config.json`` of our network, but for the special tokens; for torch the arguments of its constructor."""
+    if dialect == "torch_transformer":
+        return {
+            "d_model": config.width,
+            "nhead": config.heads,
+            "num_encoder_layers": config.layers,
+            "num_decoder_layers": config.layers,
+            "dim_feedforward": config.inner,
+            "dropout": config.dropout,
+            "activation": config.activation,
+            "norm_first": config.norm == "pre",
+        }
+    sizes = {"layers": config.layers, "ffn_dim": config.inner, "attention_heads": config.heads}
+    return {
+        "model_type": "marian",
+        "architectures": ["MarianMTModel"],
+        "vocab_size": config.vocabulary,
+        "decoder_vocab_size": config.vocabulary,
+        "d_model": config.width,
+        **{f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()},
+        "activation_function": next(theirs for theirs, ours in ACTIVATIONS.items() if ours == config.activation),
+        "max_position_embeddings": config.longest,
+        "dropout": config.dropout,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "scale_embedding": True,
+        "static_position_embeddings": True,
+        "share_encoder_decoder_embeddings": True,
+        "tie_word_embeddings": True,
+        "is_encoder_decoder": True,
+    }
 
 
 def _usual(config: Config) -> bool:

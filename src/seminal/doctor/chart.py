@@ -1,0 +1,112 @@
+"""All that is known of a patient. Everything is measured when it is first asked for, and only once: a rule that needs an
+experiment asks for it here, and the next rule finds the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from seminal.doctor import anatomy, course, one_batch, second_opinion
+from seminal.doctor.anatomy import Anatomy
+from seminal.doctor.course import Course
+from seminal.doctor.findings import Remedy
+from seminal.doctor.one_batch import OneBatch
+from seminal.doctor.program import Make, Program, undisturbed
+from seminal.doctor.rows import Rows, rows_of
+from seminal.doctor.second_opinion import Opinion
+
+Told = Callable[[str], None]
+
+
+@dataclass
+class Chart:
+    """The evidence about one program. ``told`` is called with what is about to be done, for the user to see."""
+
+    make: Make
+    seed: int = 0
+    until: float = float("inf")  # `time.monotonic` at which no new experiment begins
+    told: Told = field(default=lambda _: None, repr=False)
+    _trials: dict[tuple[tuple[str, ...], float, int], Course] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def program(self) -> Program:
+        """Freshly made, to look at. Whoever trains it, or changes it, makes another."""
+        with undisturbed():
+            return self.make(self.seed)
+
+    @cached_property
+    def train(self) -> Rows:
+        with undisturbed():
+            return rows_of(self.program.train)
+
+    @cached_property
+    def val(self) -> Rows:
+        with undisturbed():
+            return rows_of(self.program.val)
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """Model, loss and metric, by what they do to a batch: see `seminal.doctor.anatomy`."""
+        self.told("looking at the model, the loss and the metric")
+        with undisturbed():
+            return anatomy.examined(self.make(self.seed), self.train, self.val)
+
+    @cached_property
+    def course(self) -> Course:
+        """The whole run, as the program would have made it, watched."""
+        self.told("training once, as the program would")
+        return course.follow(self.make, self.train, self.val, seed=self.seed, often=self.often)
+
+    @property
+    def often(self) -> int:
+        """Steps between two close looks: about sixty of them in a run."""
+        return max(1, course.length(self.program) // 60)
+
+    @cached_property
+    def one_batch(self) -> OneBatch:
+        """Whether sixteen rows can be learned by heart: in three ways."""
+        self.told("learning one batch by heart, in three ways")
+        with undisturbed():
+            return one_batch.learned(self.make, self.seed, self.train)
+
+    @cached_property
+    def opinion(self) -> Opinion:
+        """What a plain, well-kept network makes of the same rows."""
+        self.told("asking for a second opinion: a plain network on the same rows")
+        with undisturbed():
+            return second_opinion.given(self.train, self.val, self.anatomy)
+
+    def trial(self, *remedies: Remedy, share: float = 0.25, seed: int | None = None) -> Course:
+        """The run with these remedies, for a share of its steps, with the same seed and so the same batches."""
+        seed = self.seed if seed is None else seed
+        key = (tuple(r.name for r in remedies), share, seed)
+        if key not in self._trials:
+            self.told(f"trying: {', '.join(r.says for r in remedies) or 'another seed'}")
+            make = treated(self.make, *remedies)
+            self._trials[key] = course.follow(make, self.train, self.val, seed=seed, share=share)
+        return self._trials[key]
+
+    def skill(self, metric: float) -> float:
+        """The program's metric on a scale where the best constant answer has 0 and the right answers have 1."""
+        floor, ceiling = self.anatomy.floor, self.anatomy.ceiling
+        return (metric - floor) / max(ceiling - floor, 1e-6)
+
+    @property
+    def in_time(self) -> bool:
+        """Whether there is time for another experiment."""
+        return time.monotonic() < self.until
+
+
+def treated(make: Make, *remedies: Remedy) -> Make:
+    """A program with remedies, one after the other."""
+
+    def made(seed: int) -> Program:
+        program = make(seed)
+        for remedy in remedies:
+            program = remedy.change(program)
+        return program
+
+    return made

@@ -1,0 +1,164 @@
+"""A stranger's training program, as the doctor handles it: made anew for every experiment, so that nothing has to be put back.
+
+The contract is one function, ``make(seed) -> dict``, in a Python file that knows nothing of this project. It builds the model,
+the loss, the optimiser and both loaders, and says for how many epochs to train and how to score. See `Program` for the names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+import inspect
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from seminal.core import UserError
+
+Loss = Callable[[Any, Any], Tensor]
+Metric = Callable[[Tensor, Tensor], float]
+TrainStep = Callable[[nn.Module, Loss, Optimizer, Any, Any], Tensor]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything that decides a run, freshly made by a `Make`. Its model and optimiser are spent by the run."""
+
+    model: nn.Module
+    loss: Loss
+    optimizer: Optimizer
+    train: Iterable[tuple[Any, Any]]  # a DataLoader, or anything that gives (input, target) again and again
+    val: Iterable[tuple[Any, Any]]
+    epochs: int
+    metric: Metric  # of outputs and targets of the whole validation set; higher is better
+    train_step: TrainStep | None = None  # None: zero_grad, forward, backward, step
+    evaluate: Callable[[nn.Module, Any], float] | None = None  # None: evaluation mode, all outputs, the metric
+
+    def step(self, input: Any, target: Any) -> Tensor:
+        """One training step in the program's own way; the loss before it."""
+        if self.train_step is not None:
+            return self.train_step(self.model, self.loss, self.optimizer, input, target)
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(input), target)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def score(self) -> float:
+        """The program's own validation."""
+        if self.evaluate is not None:
+            return float(self.evaluate(self.model, self.val))
+        self.model.eval()
+        with torch.no_grad():
+            pairs = [(self.model(input), target) for input, target in self.val]
+        return float(self.metric(torch.cat([out for out, _ in pairs]), torch.cat([target for _, target in pairs])))
+
+
+Make = Callable[[int], Program]
+
+
+def from_file(place: str) -> Make:
+    """The program at ``path/to/program.py`` or ``path/to/program.py:function``. Its code is run: it is the user's own."""
+    path, _, function = place.partition(".py:")
+    file = Path(path + ".py" if function else place)
+    name = function or "make"
+    if not file.is_file():
+        raise UserError(
+            f"there is no program {file}. Give a Python file with a function `make(seed)`: see `seminal doctor --help`."
+        )
+    spec = importlib.util.spec_from_file_location(f"seminal_patient_{file.stem}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # so that classes in it can be found, by dataclasses and worker processes
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(_told(file, "cannot be imported", error)) from None
+    make = vars(module).get(name)
+    if not callable(make):
+        raise UserError(
+            f"{file} has no function `{name}`. Write `def {name}(seed=0): return dict(model=…, loss=…, optimizer=…, …)`."
+        )
+    return from_function(make, str(file))
+
+
+def from_function(make: Callable[[int], Mapping[str, Any]], name: str = "the program") -> Make:
+    """The same for a function that is already there."""
+
+    def made(seed: int) -> Program:
+        try:
+            parts = make(seed)
+        except Exception as error:
+            raise UserError(_told(Path(name), "fails in make()", error)) from None
+        return checked(parts, name)
+
+    return made
+
+
+def checked(parts: Mapping[str, Any], name: str) -> Program:
+    """The parts under their names. Raises `UserError` for what is missing or unknown."""
+    known = [field.name for field in fields(Program)]
+    needed = known[:-2]
+    missing, unknown = [n for n in needed if n not in parts], [n for n in parts if n not in known]
+    if missing or unknown:
+        what = [f"does not give {', '.join(missing)}"] * bool(missing) + [
+            f"gives {', '.join(unknown)}, which nobody reads"
+        ] * bool(unknown)
+        raise UserError(f"make() of {name} {' and '.join(what)}. It must give a dict with: {', '.join(known)}.")
+    if not isinstance(parts["model"], nn.Module) or not isinstance(parts["optimizer"], Optimizer):
+        raise UserError(
+            f"make() of {name} must give an nn.Module as `model` and a torch.optim.Optimizer as `optimizer`."
+        )
+    return Program(**parts)
+
+
+def _told(file: Path, what: str, error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{file} {what}: {type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})."
+
+
+def rebuilt(program: Program, model: nn.Module) -> Optimizer:
+    """The program's optimiser over another model's parameters. Groups are kept for parameters that the new model still has
+    (wrapping keeps them all); new ones join the first group."""
+    old = program.optimizer
+    there = {id(p): p for p in model.parameters() if p.requires_grad}
+    groups = []
+    for group in old.param_groups:
+        mine = [there.pop(id(p)) for p in group["params"] if id(p) in there]
+        groups.append({**{k: v for k, v in group.items() if k != "params"}, "params": mine})
+    before = {id(p) for p in program.model.parameters()}
+    groups[0]["params"] += [p for p in there.values() if id(p) not in before]
+    return type(old)([g for g in groups if g["params"]], **_defaults(old))
+
+
+def _defaults(optimizer: Optimizer) -> dict[str, Any]:
+    """What the optimiser was made with, as its class takes it (some keep more than they take)."""
+    takes = inspect.signature(type(optimizer)).parameters
+    return {name: value for name, value in optimizer.defaults.items() if name in takes}
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """What is drawn inside (by torch, NumPy or Python) is not drawn from the caller's streams."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy to experiment on."""
+    return copy.deepcopy(model)

@@ -1,0 +1,69 @@
+"""Learning rate too high.
+
+Sign: the loss diverges, spikes or hovers, and a tenth of the rate does clearly better after the same number of steps.
+Reason: above 2 / λ_max of the curvature a step along the steepest direction overshoots by more than it came from.
+Source: the tuning playbook's instability test; DIAGNOSIS.md 4.4 (rate range), 4.5 (lr ÷ 10 against init and scale).
+Looks alike: a loss that is a sum over the batch (its gradient is as many times too large), unscaled inputs or targets, first
+weights that are far too large. All of them are also helped by a smaller rate, and more by their own remedy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from seminal.doctor import pace, remedies, signs, specimens
+from seminal.doctor.chart import Chart
+from seminal.doctor.findings import Finding
+
+STAGE = "optimisation"
+EXPLAINS = frozenset(
+    {
+        "optimizer",
+        "saddle_plateau",
+        "vanishing_gradient",
+        "exploding_gradient",
+        "dead_relu",
+        "saturation",
+        "batch_size",
+        "underfitting",
+        "over_regularised",
+    }
+)
+
+
+def judge(chart: Chart) -> Finding | None:
+    found = pace.asked(chart)
+    if found is None or not found.down.helped or found.down.gain <= found.up.gain:
+        return None
+    rate = chart.program.optimizer.param_groups[0]["lr"]
+    kind = type(chart.program.optimizer).__name__
+    high = rate > pace.band(chart.program.optimizer)[1]
+    evidence = [found.down.told(f"a tenth of the rate ({rate / 10:g} for {rate:g})")]
+    if high:
+        evidence.append(f"usual rates of {kind} end at {pace.band(chart.program.optimizer)[1]:g}")
+    if chart.course.vitals.broken:
+        evidence.append(f"the run broke at step {chart.course.vitals.broken_step}: {chart.course.vitals.broken}")
+    return Finding(
+        "lr_high",
+        min(0.95, signs.confidence(found.down, 0.65) + 0.1 * high),
+        tuple(evidence),
+        (remedies.rate(0.1), remedies.rate(1 / 3), remedies.warmed(0.1)),
+        (found.up.told("lr_low: ten times the rate"),),
+        EXPLAINS,
+    )
+
+
+def sick(seed: int = 0) -> dict[str, Any]:
+    torch.manual_seed(seed)
+    model = specimens.network(12, 48, 48, 5)
+    return specimens.program(model, specimens.groups(), torch.optim.Adam(model.parameters(), lr=0.3))
+
+
+def well(seed: int = 0) -> dict[str, Any]:
+    """A large rate that normalised layers bear."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(12, 48), nn.LayerNorm(48), nn.ReLU(), nn.Linear(48, 5))
+    return specimens.program(model, specimens.groups(), torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9))

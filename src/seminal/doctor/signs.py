@@ -1,0 +1,117 @@
+"""What several rules ask: is the program as good as these data allow, and did a change help clearly?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from seminal.doctor import course
+from seminal.doctor.chart import Chart
+from seminal.doctor.findings import Remedy
+
+CLOSE = 0.06  # of skill: as good as a plain network
+GOOD = 0.93  # skill that needs no comparison
+TRIAL = 300  # steps that a trial should have, at least
+HELPS = 0.1  # of skill: a clear gain
+
+
+def bounded(skill: float) -> float:
+    """Worse than a constant answer is worth no more than it; NaN is the worst."""
+    return min(1.0, max(-0.2, skill)) if math.isfinite(skill) else -0.2
+
+
+def skill(chart: Chart) -> float:
+    """Of the whole run, on validation data."""
+    return bounded(chart.skill(chart.course.last.metric))
+
+
+def fit(chart: Chart) -> float:
+    """Of the whole run, on the training rows themselves."""
+    return bounded(chart.skill(chart.course.last.fit))
+
+
+def allowed(chart: Chart) -> float:
+    """The skill that a plain network reaches on the same validation rows; 0 where it has no opinion."""
+    opinion = chart.opinion
+    if not opinion.known:
+        return 0.0
+    return bounded((opinion.val_score - opinion.chance) / max(1e-6, 1 - opinion.chance))
+
+
+def well(chart: Chart) -> bool:
+    """Whether the run ended as well as these data allow, as far as one can tell."""
+    own = skill(chart)
+    if own >= GOOD:
+        return True
+    return fit(chart) > 0.3 and chart.opinion.known and own >= allowed(chart) - CLOSE
+
+
+def learned(chart: Chart) -> bool:
+    """Whether the training rows were learned, or all that these data allow: the General Guide then asks no more about
+    optimisation, and looks at what happens on new rows."""
+    return well(chart) or fit(chart) >= GOOD
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a change did, at the same step of the same run."""
+
+    before: float  # skill on validation data, or on training rows where that moved more
+    after: float
+    loss_before: float
+    loss_after: float
+    end: float  # skill of the unchanged run at its end
+    steps: int
+
+    @property
+    def gain(self) -> float:
+        return self.after - self.before
+
+    @property
+    def helped(self) -> bool:
+        """A tenth of the whole scale, or a third of the error that was left, if that is not nothing."""
+        left = 1 - self.before
+        return self.gain >= HELPS or (self.gain >= 0.04 and self.gain >= 0.4 * left)
+
+    @property
+    def overtook(self) -> bool:
+        """After fewer steps already better than the unchanged run ever was."""
+        return self.after >= self.end + 0.04
+
+    def told(self, what: str) -> str:
+        return f"{what}: skill {self.before:.2f} → {self.after:.2f} after {self.steps} steps (loss {self.loss_before:.3g} → {self.loss_after:.3g})"
+
+
+def share_for(chart: Chart) -> float:
+    """How long a trial should be: a quarter of the run, but long enough to show something."""
+    total = course.length(chart.program)
+    return next((s for s in (1 / 4, 1 / 2) if s * total >= TRIAL), 1.0)
+
+
+def effect(chart: Chart, *remedies: Remedy, share: float | None = None) -> Effect:
+    """Try remedies for a part of the run, against the run as it was."""
+    share = share or share_for(chart)
+    tried = chart.trial(*remedies, share=share)
+    was, now = chart.course.near(round(share * chart.course.total)), tried.last
+    on_val = (bounded(chart.skill(was.metric)), bounded(chart.skill(now.metric)))
+    on_train = (bounded(chart.skill(was.fit)), bounded(chart.skill(now.fit)))
+    before, after = max((on_val, on_train), key=lambda pair: pair[1] - pair[0])
+    end = skill(chart) if (before, after) == on_val else fit(chart)
+    width = max(1, len(tried.losses) // 10)
+    return Effect(
+        before,
+        after,
+        _mean(chart.course.losses[: was.step][-width:]),
+        _mean(tried.losses[-width:]),
+        end,
+        len(tried.losses),
+    )
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def confidence(effect: Effect, least: float = 0.6) -> float:
+    """The larger the gain, the surer: from ``least`` for a gain that is just clear to 0.93 for one over the whole scale."""
+    return min(0.93, least + 0.4 * max(0.0, effect.gain - HELPS))

@@ -1,0 +1,73 @@
+"""What `watch` writes down while a model trains: numbers only, and only what torch's own hooks give.
+
+Two kinds: what costs nothing is written at every step; what has to look at whole tensors is written at sampled steps, and
+``at`` says which these were. Nothing here judges: that is for `seminal.doctor.rules`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Layer:
+    """What a module without children gave, at the sampled steps (lists as long as `Vitals.at`)."""
+
+    kind: str  # the class's name: "Linear", "ReLU", "LSTM" …
+    spread: list[float] = field(default_factory=list)  # standard deviation over everything
+    rows: list[float] = field(default_factory=list)  # standard deviation over rows, averaged over units
+    size: list[float] = field(default_factory=list)  # largest absolute value
+    silent: list[float] = field(default_factory=list)  # share of units that are exactly 0 in every row of the batch
+    flat: list[float] = field(default_factory=list)  # sigmoid and tanh: share of values within 1 % of an end
+
+
+@dataclass
+class Weight:
+    """What happened to a parameter, at the sampled steps."""
+
+    shape: tuple[int, ...]
+    size: list[float] = field(default_factory=list)  # norm of the parameter
+    gradient: list[float] = field(default_factory=list)  # norm of its gradient as backward left it; NaN: there was none
+    zeros: list[float] = field(default_factory=list)  # share of exact zeros in it
+    change: list[float] = field(default_factory=list)  # norm of the step, divided by the norm of the parameter
+    learns: bool = True  # requires a gradient
+    owned: bool = True  # the optimiser has it
+    moves: list[float] = field(default_factory=list)  # largest change of an entry
+    moved: bool = False  # in any sampled step
+
+
+@dataclass
+class Vitals:
+    """A training run, as it was watched."""
+
+    steps: int = 0  # made so far
+    loss: list[float] = field(default_factory=list)  # as told, one a step
+    seen: list[int] = field(default_factory=list)  # the steps that the next five lists are about
+    rate: list[float] = field(default_factory=list)  # learning rate of the first group
+    # The plain norm of the gradient: as backward left it, and as the optimiser took it (after clipping).
+    gradient: list[float] = field(default_factory=list)
+    taken: list[float] = field(default_factory=list)
+    # Whether gradients of an earlier step were still there when backward began, and whether any module that
+    # behaves otherwise in evaluation (dropout, batch normalisation …) was in training mode: some are kept out on purpose.
+    leftover: list[bool] = field(default_factory=list)
+    training: list[bool] = field(default_factory=list)
+    # Every forward pass without gradients: whether all these modules were in evaluation mode, and after how many steps it was.
+    validating: list[bool] = field(default_factory=list)
+    validated: list[int] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)  # sampled steps
+    layers: dict[str, Layer] = field(default_factory=dict)  # by module name, in the order of the forward pass
+    weights: dict[str, Weight] = field(default_factory=dict)  # by parameter name
+    output: Layer | None = None  # of the whole model
+    low: list[float] = field(default_factory=list)  # smallest and largest output at the sampled steps
+    high: list[float] = field(default_factory=list)
+    broken: str = ""  # where the first value that is not finite came from; empty: none did
+    broken_step: int | None = None
+    broken_rows: tuple[int, ...] = ()  # rows of that batch
+    moody: tuple[str, ...] = ()  # modules that behave otherwise in evaluation
+    cost: float = 0.0  # seconds that watching took
+    seconds: float = 0.0  # … of so many in all
+
+    def clipped(self) -> list[float]:
+        """For each step, which share of the gradient's norm the optimiser was given: below 1 where it was clipped."""
+        return [t / g if g > 0 and math.isfinite(g) else 1.0 for g, t in zip(self.gradient, self.taken, strict=True)]

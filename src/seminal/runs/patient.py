@@ -1,0 +1,129 @@
+"""A run of ours, as the doctor takes programs: the same model, data, loss and schedule, under the names of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from seminal.core import Batch, Order, Recipe, Source, UserError
+from seminal.doctor.program import Make, Program
+from seminal.runs.plan import Plan, model_of
+from seminal.train.loop import total_steps
+from seminal.train.optimisers import optimisers
+
+
+def patient(plan: Plan, source: Source, device: torch.device) -> Make:
+    """The run as a program. Raises `UserError` for tasks that have no one answer for each row."""
+    recipe = plan.recipe
+    batch = next(source.batches(Order("train", recipe.batch, recipe.seed)))
+    if "input" not in batch or "target" not in batch:
+        raise UserError(
+            f"the doctor examines classifiers and regressions, and {recipe.variant} is trained on {source.spec.kind}. What "
+            "was noted while it trained stands in its report."
+        )
+
+    def made(seed: int) -> Program:
+        mine = replace(recipe, seed=recipe.seed + seed)
+        model = model_of(replace(plan, recipe=mine), device)
+        (optimizer,) = optimisers(mine.task.players(model), mine.optim).values()
+        for group in optimizer.param_groups:
+            group["lr"] = mine.lr * group["rate"]
+        train = Batches(
+            source, Order("train", mine.batch, mine.seed, shuffle=True, augment=mine.augment, scaling=mine.scaling)
+        )
+        val = Batches(source, Order("val", mine.batch, scaling=mine.scaling))
+        steps = total_steps(source, mine)
+        return Program(
+            model,
+            _Loss(mine),
+            optimizer,
+            train,
+            val,
+            max(1, round(steps / len(train))),
+            _Metric(mine),
+            _Step(mine, steps),
+        )
+
+    return made
+
+
+@dataclass
+class Batches:
+    """A split of a source, epoch after epoch."""
+
+    source: Source
+    order: Order
+    epoch: int = field(default=-1, init=False)
+
+    def __len__(self) -> int:
+        return self.source.steps(self.order)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.epoch += 1
+        for batch in self.source.batches(replace(self.order, epoch=self.epoch if self.order.shuffle else 0)):
+            yield batch["input"], batch["target"]
+
+
+class _Said(nn.Module):
+    """A model that has already answered: tasks ask models, and here the answer is there."""
+
+    def __init__(self, out: Tensor) -> None:
+        super().__init__()
+        self.out = out
+
+    def forward(self, *_: Any) -> Tensor:
+        return self.out
+
+
+def _batch(target: Tensor) -> Batch:
+    return {"input": target, "target": target, "index": torch.arange(len(target), device=target.device)}
+
+
+@dataclass(frozen=True)
+class _Loss:
+    recipe: Recipe
+
+    def __call__(self, out: Tensor, target: Tensor) -> Tensor:
+        turn = next(iter(self.recipe.task.turns(_Said(out), _batch(target))))
+        return turn.loss / turn.weight
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """The metric by which the recipe chooses its best epoch, turned so that higher is better."""
+
+    recipe: Recipe
+
+    def __call__(self, out: Tensor, target: Tensor) -> float:
+        task = self.recipe.task
+        found = task.summary(task.score(_Said(out), _batch(target)))[task.goal.metric]
+        return found if task.goal.higher else -found
+
+
+@dataclass
+class _Step:
+    """A step of the recipe: its schedule on top of whatever rates the optimiser was given, and its clipping."""
+
+    recipe: Recipe
+    steps: int
+    done: int = field(default=0, init=False)
+    rates: list[float] = field(default_factory=list, init=False)
+
+    def __call__(self, model: nn.Module, loss: Any, optimizer: Optimizer, input: Any, target: Any) -> Tensor:
+        self.rates = self.rates or [group["lr"] for group in optimizer.param_groups]
+        factor = self.recipe.schedule(min(self.done, self.steps - 1), self.steps, ())
+        for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        optimizer.zero_grad()
+        value: Tensor = loss(model(input), target)
+        value.backward()
+        if self.recipe.clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), self.recipe.clip)
+        optimizer.step()
+        self.done += 1
+        return value.detach()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-# Okabe and Ito 2008: colours that people with any colour vision tell apart. Their yellow is left out: on white it is faint.
+# Six colours that people with any colour vision tell apart (Okabe and Ito 2008; their yellow is too faint on white), a
+# dark grey and a purple.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444", "#7f3c8d")
 WIDTH, HEIGHT, LEGEND = 860, 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 20, 56

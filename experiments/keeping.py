@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,3 +63,9 @@ def place(name: str, asked: argparse.Namespace) -> Path:
     quick = Path(tempfile.gettempdir()) / f"{name}-quick.json"
     found: Path = asked.out or (quick if asked.quick else RESULTS / f"{name}.json")
     return found
+
+
+def command(name: str) -> str:
+    """What was typed. Where a folder lies on this machine is nobody's business; what it is called tells enough."""
+    given = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return " ".join(["python", f"experiments/{name}.py", *given])

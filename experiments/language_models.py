@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # what the benchmarks share
-from keeping import Cells, place
+from keeping import Cells, command, place
 from measuring import arguments, machine
 from seminal.core import Precision, Source
 from seminal.data.lines import lines
@@ -125,15 +125,15 @@ def as_large(config: gpt.Config, size: int) -> gpt.Config:
     return found
 
 
-def affordable(plan: Plan, source: Source, minutes: float) -> tuple[int, float]:
-    """Epochs that take no longer than so many minutes, at most those of the recipe; and steps per second of a trial."""
+def affordable(plan: Plan, source: Source, minutes: float) -> int:
+    """Epochs that take no longer than so many minutes at the pace of a trial, at most those of the recipe."""
     recipe = replace(plan.recipe, precision=plan.recipe.precision or Precision())
     clock: list[float] = []
     for _ in islice(train(model_of(plan, device_for(plan.run.device)), source, recipe), TRIAL):
         clock.append(time.perf_counter())
     rate = (len(clock) - 3) / (clock[-1] - clock[2])
     per_epoch = total_steps(source, recipe) / recipe.epochs / rate
-    return max(1, min(recipe.epochs, int(60 * minutes / per_epoch))), rate
+    return max(1, min(recipe.epochs, int(60 * minutes / per_epoch)))
 
 
 def trained(job: Job, asked: argparse.Namespace) -> RunFolder:
@@ -143,7 +143,7 @@ def trained(job: Job, asked: argparse.Namespace) -> RunFolder:
     code = 0
     if not (path / "recipe.json").exists():
         plan, source, _ = planned(job, asked)
-        epochs, _ = affordable(plan, source, asked.most_minutes)
+        epochs = affordable(plan, source, asked.most_minutes)
         plan, source, make = planned(job, asked, None if epochs == plan.recipe.epochs else epochs)
         introduce(make, plan, source)
         code = training.carry_on(training.begin(plan, source, device_for(asked.device)))
@@ -216,9 +216,9 @@ def run() -> None:
     if asked.quick:
         asked.vocabulary, asked.most_minutes = 280, 0.0
     settings = {"vocabulary": asked.vocabulary, "most_minutes": asked.most_minutes}
-    names = " ".join(path.stem for path in asked.data)
-    command = f"python experiments/language_models.py --data {names}"
-    kept = Cells(place("language_models", asked), command, machine(), settings, ("data", "model", "seed"))
+    kept = Cells(
+        place("language_models", asked), command("language_models"), machine(), settings, ("data", "model", "seed")
+    )
     if not asked.quick:
         kept.go_on()
     for data in asked.data:

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # what the benchmarks share
-from keeping import Cells, place
+from keeping import Cells, command, place
 from measuring import arguments, machine, spread
 from seminal.papers import elman, gru, lstm, transformer
 from seminal.pieces.attention import attend, restricted, scaled_dot
@@ -397,7 +397,7 @@ def run() -> None:
     settings = {"rounds": asked.rounds, "threads": asked.threads, "reach": REACH, "kernel": KERNEL, "head": HEAD}
     settings |= {"small": {"reach": SMALL_REACH, "kernel": SMALL_KERNEL, "width": SMALL_WIDTH}}
     names = ("part", "length", "width")
-    kept = Cells(place("layer_costs", asked), "python experiments/layer_costs.py", machine(), settings, names)
+    kept = Cells(place("layer_costs", asked), command("layer_costs"), machine(), settings, names)
     if not asked.quick:
         kept.go_on()
     for cell in kept.missing(list(wanted(asked))):

@@ -2,13 +2,15 @@
 
     python experiments/recall.py
 
-A sequence is one of 10 values, d − 1 distractors drawn from 10 other symbols, and a question; the answer, a class for the
-question alone, is the value, which stands d places before it. (It is the task of Hochreiter and Schmidhuber 1997, Sec. 5.2,
-where a local regularity is missing, with 10 values instead of 2.) Every sequence is new, so nothing can be learned by heart:
-who never carries the value over d places guesses one in ten.
+A sequence is one of 10 values, d − 1 distractors drawn from 10 other symbols, and a question; the answer, a class for
+the question alone, is the value, which stands d places before it. (It is close to experiment 2 of Hochreiter and
+Schmidhuber 1997, Sec. 5.2.) Every sequence is new, so nothing can be learned by heart: who cannot carry the value over
+d places guesses one in ten. About half of the training batches have a shorter distance, drawn by lot; the test has
+none.
 
-All networks have about as many parameters, see the same sequences in the same order, and take as many steps. Cells (network,
-distance, seed) are trained in ``--processes`` at once, each with one thread.
+All networks have about as many parameters and see the same sequences in the same order, for as many steps at most;
+training ends where a network has learned. Cells (network, distance, seed) are trained in ``--processes`` at once, each
+with one thread.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # what the benchmarks share
-from keeping import Cells, place
+from keeping import Cells, command, place
 from measuring import arguments, machine, mean95
 from seminal.core import Batch, DataSpec, Encoder, Optim, Order, Precision, Recipe
 from seminal.papers import elman, gru, lstm, transformer, transformer_encoder
@@ -283,7 +285,7 @@ def run() -> None:
         asked.distances, asked.seeds, asked.steps, asked.processes = (3,), 1, 2, 1
     torch.set_num_threads(1)  # also what the JSON says of threads
     names = ("network", "distance", "seed")
-    kept = Cells(place("recall", asked), "python experiments/recall.py", machine(), settings(asked), names)
+    kept = Cells(place("recall", asked), command("recall"), machine(), settings(asked), names)
     if not asked.quick:
         kept.go_on()
     wanted = {(job.network, job.distance, job.seed): job for job in jobs(asked)}

@@ -177,7 +177,7 @@ def test_losses_of_classes(loss, name, factor, reduction):
     found = of(network(12, 8, 5), loss=loss)
     assert (found.loss, found.reduction) == (name, reduction)
     assert factor is None or found.factor == pytest.approx(factor, rel=0.01)
-    assert found.shift_invariant == (name == "cross_entropy")
+    assert found.shift_invariant == (name in ("cross_entropy", "hinge"))
     assert not found.loss_detached
 
 

@@ -54,7 +54,8 @@ def linear_chain(values: float) -> tuple[nn.Module, torch.Tensor]:
 def test_a_saddle_is_told_from_a_minimum_and_from_a_plateau() -> None:
     at_zero, x = linear_chain(0.0)
     saddle = shape(at_zero, lambda: nn.functional.mse_loss(at_zero(x), x))
-    assert saddle.name == "saddle" and saddle.bottom < 0 < saddle.top
+    assert saddle.name == "saddle"
+    assert saddle.bottom < 0 < saddle.top
     solved, x = linear_chain(1.0)
     minimum = shape(solved, lambda: nn.functional.mse_loss(solved(x), x) + 0.01)
     flat = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1))
@@ -64,7 +65,8 @@ def test_a_saddle_is_told_from_a_minimum_and_from_a_plateau() -> None:
     flat[2].bias.requires_grad_(False)
     plateau = shape(flat, lambda: nn.functional.mse_loss(flat(x), x))
     assert plateau.name == "plateau"
-    assert minimum.name == "minimum" and minimum.bottom > -1e-3
+    assert minimum.name == "minimum"
+    assert minimum.bottom > -1e-3
 
 
 def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int = 400) -> float:
@@ -87,7 +89,8 @@ def test_a_run_stopped_at_a_saddle_escapes_along_the_direction_that_was_found() 
         nn.init.zeros_(p)
     stuck = train(model, x, y)
     found = shape(model, lambda: nn.functional.mse_loss(model(x), y))
-    assert found.name == "saddle" and found.falls > 0
+    assert found.name == "saddle"
+    assert found.falls > 0
     with torch.no_grad():
         weights = list(model.parameters())
         for weight, part in zip(weights, (0.1 * found.downward).split([w.numel() for w in weights])):
@@ -107,7 +110,7 @@ def test_sharpness_of_a_parabola() -> None:
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 2.0)
     # loss w²; a step of 0.05 up the gradient: 2.05² − 2²
-    assert sharpness(model, lambda: (model.weight**2).sum()) == pytest.approx(2.05**2 - 4, rel=1e-4)
+    assert sharpness(model, (model.weight**2).sum) == pytest.approx(2.05**2 - 4, rel=1e-4)
 
 
 def test_noise_scale_of_known_noise() -> None:

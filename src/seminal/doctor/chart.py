@@ -89,6 +89,11 @@ class Chart:
             self._trials[key] = course.follow(make, self.train, self.val, seed=seed, share=share)
         return self._trials[key]
 
+    @property
+    def trials(self) -> tuple[Course, ...]:
+        """All that were made so far."""
+        return tuple(self._trials.values())
+
     def skill(self, metric: float) -> float:
         """The program's metric on a scale where the best constant answer has 0 and the right answers have 1."""
         floor, ceiling = self.anatomy.floor, self.anatomy.ceiling

@@ -91,7 +91,8 @@ def follow(
                     program.model.train()
                     losses.append(_stepped(program, patient, input, target))
                     if len(losses) in marks or len(losses) == steps:
-                        readings.append(read(program, train, val, len(losses)))
+                        with undisturbed():  # a loader draws a number whenever it begins
+                            readings.append(read(program, train, val, len(losses)))
                     if not math.isfinite(losses[-1]):
                         break
             except Exception as error:  # a stranger's program may do anything: what it says is evidence

@@ -1,10 +1,11 @@
 """The shape of the loss around where training stands: both ends of the Hessian's spectrum, and what they mean.
 
-A Hessian has as many rows as the model has weights, so it is never built: H v is the derivative of gᵀv (Pearlmutter 1994), two
-passes backwards, and Lanczos' method (SciPy's) finds the ends of the spectrum from a few dozen such products.
+A Hessian has as many rows as the model has weights, so it is never built: H v is the derivative of gᵀv (Pearlmutter
+1994), two passes backwards, and Lanczos' method (SciPy's) finds the ends of the spectrum from a few dozen such
+products.
 
-With g the gradient and λ the eigenvalues: at a minimum all λ ≥ 0 and g = 0; at a saddle g = 0 and some λ < 0, and the loss falls
-along that eigenvector; on a plateau g and all λ are about 0.
+With g the gradient and λ the eigenvalues: at a minimum all λ ≥ 0 and g = 0; at a saddle g = 0 and some λ < 0, and the
+loss falls along that eigenvector; on a plateau g and all λ are about 0.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Shape:
 
 
 def shape(model: nn.Module, loss: Loss, *, products: int = 60, seed: int = 0) -> Shape:
-    """Both ends of the spectrum from about ``products`` Hessian-vector products for each. ``loss`` must be smooth in the
-    weights and give the same number twice (evaluation mode)."""
+    """Both ends of the spectrum from about ``products`` Hessian-vector products for each. ``loss`` must be smooth in
+    the weights and give the same number twice (evaluation mode)."""
     weights = [p for p in model.parameters() if p.requires_grad]
     now = loss()
     value = now.detach()
@@ -139,8 +140,8 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def sharpness(model: nn.Module, loss: Loss, radius: float = 0.05) -> float:
-    """How much the loss rises a step of length ``radius`` up the gradient (Foret et al. 2021, Eq. 2, first order). Only good
-    for comparing two points of one model."""
+    """How much the loss rises a step of length ``radius`` up the gradient (Foret et al. 2021, Eq. 2, first order).
+    Only good for comparing two points of one model."""
     weights = [p for p in model.parameters() if p.requires_grad]
     now = loss()
     here = float(now.detach())
@@ -150,8 +151,8 @@ def sharpness(model: nn.Module, loss: Loss, radius: float = 0.05) -> float:
 
 
 def noise_scale(gradients: Sequence[tuple[int, Tensor]]) -> float:
-    """The batch size at which the gradient's noise equals the gradient: tr(Σ) / |G|² (McCandlish et al. 2018, A.1), from
-    flat gradients of batches of two sizes, given as (rows, gradient)."""
+    """The batch size at which the gradient's noise equals the gradient: tr(Σ) / |G|² (McCandlish et al. 2018, A.1),
+    from flat gradients of batches of two sizes, given as (rows, gradient)."""
     sizes = sorted({rows for rows, _ in gradients})
     assert len(sizes) == 2, "two sizes of batches are needed"
     small, large = sizes

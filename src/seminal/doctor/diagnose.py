@@ -1,8 +1,9 @@
 """From a program to a verdict.
 
-Rules are asked stage by stage: what can be seen in the code's own behaviour, then the data, then the way it learns, then what
-it makes of rows it has not seen. Where a stage finds something, its first remedy is applied and the treated program is examined
-from the beginning: faults come in pairs, and the second one often shows only when the first is gone.
+Rules are asked stage by stage: what can be seen in the code's own behaviour, then the data, then the way it learns,
+then what it makes of rows it has not seen. Where a stage finds something, its first remedy is applied and the treated
+program is examined from the beginning: faults come in pairs, and the second one often shows only when the first is
+gone.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ ROUNDS = 4  # faults in one program, at most, plus one look at the treated one
 SURE = 0.5  # below this a finding is not named
 STILL_SURE = 0.75  # … and below this one of a treated program: what is left may be the treatment's own trace
 
-# The General Guide: is the training loss large (then it is the model or the optimisation), or only the validation loss (then it
-# is overfitting or a mismatch of the data)? Faults of the code come before either question.
+# The General Guide: is the training loss large (then it is the model or the optimisation), or only the validation loss
+# (then it is overfitting or a mismatch of the data)? Faults of the code come before either question.
 BRANCHES: Mapping[str, str] = MappingProxyType(
     {"underfitting": "model bias", "overfitting": "overfitting", "data_shift": "mismatch", "leakage": "mismatch"}
 )
@@ -63,7 +64,7 @@ def examine(make: Make, *, seed: int = 0, budget: float = 120.0, told: Told = la
             break
         findings += found
         remedy = next((r for f in found for r in f.remedies), None)
-        if remedy is None or not chart.in_time or not _works(chart, remedy):
+        if remedy is None or signs.solved(chart) or not chart.in_time or not _works(chart, remedy):
             break
         chain.append(remedy)
         chart = Chart(treated(make, *chain), seed, started + budget, told)
@@ -101,8 +102,10 @@ def _works(chart: Chart, remedy: Remedy) -> bool:
 def _open_question(chart: Chart) -> str:
     own, allowed = signs.skill(chart), signs.allowed(chart)
     if own < allowed:
-        return f"a plain network reaches {allowed:.2f} of the scale and this program {own:.2f}: let it train longer, and try a larger model"
-    return f"this program reaches {own:.2f} of the scale, and a plain network not more: more data, or better features, would decide"
+        reached = f"a plain network reaches {allowed:.2f} of the scale and this program {own:.2f}"
+        return f"{reached}: let it train longer, and try a larger model"
+    reached = f"this program reaches {own:.2f} of the scale, and a plain network not more"
+    return f"{reached}: more data, or better features, would decide"
 
 
 Rule = Callable[[Chart], Finding | None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -103,37 +103,35 @@ def ending_of(model: nn.Module, input: Tensor) -> Ending:
             break
     else:
         return Ending(name, dim)
-    low, high = (_bound(pick(small), pick(large)) for pick in (torch.min, torch.max))
-    return Ending(
-        *_named(large, low, high, name, dim), -math.inf if low is None else low, math.inf if high is None else high
-    )
+    low, high = _bound(small.min(), large.min(), -math.inf), _bound(small.max(), large.max(), math.inf)
+    usual = drive(model, input[:ROWS], 1.0)
+    by_graph = Ending(name, dim, low, high)
+    return _renamed(by_graph, large, zeros=usual is not None and bool((usual == 0).float().mean() > 0.1))
 
 
-def _bound(small: Tensor, large: Tensor) -> float | None:
+def _bound(small: Tensor, large: Tensor, none: float) -> float:
     """Where driving a thousand times harder does not lead further."""
     same = abs(float(large) - float(small)) <= 2e-3 * (1 + abs(float(small)))
-    return float(large) if same else None
+    return float(large) if same else none
 
 
-def _named(out: Tensor, low: float | None, high: float | None, name: str, dim: int | None) -> tuple[str, int | None]:
-    """The name by behaviour where behaviour is clear, else by the graph."""
-    if low is not None and high is not None and high - low < 1e-6:
-        return name, dim
-    if low is not None and high is not None and abs(low) < 1e-3 and abs(high - 1) < 1e-3:
-        ones = [
-            d for d in range(out.dim()) if out.shape[d] > 1 and torch.allclose(out.sum(d), torch.ones(()), atol=1e-3)
-        ]
-        return ("softmax", ones[-1]) if ones else ("sigmoid", None)
-    if low is not None and high is not None and abs(low + 1) < 1e-3 and abs(high - 1) < 1e-3:
-        return "tanh", None
-    if low is not None and high is None and low == 0:
-        return ("relu" if bool((out == 0).float().mean() > 0.1) else name if name != "linear" else "unknown"), None
-    if high is not None and low is None and abs(high) < 1e-3:
-        zeros = [d for d in range(1, out.dim()) if out.logsumexp(d).abs().max() < 1e-2]
-        return ("log_softmax", zeros[-1]) if zeros else (name, dim)
-    if low is None and high is None and name in ("softmax", "sigmoid", "tanh", "relu", "log_softmax"):
-        return "unknown", None  # only a part of the outputs goes through it
-    return name, dim
+def _renamed(end: Ending, out: Tensor, zeros: bool) -> Ending:
+    """The name by behaviour where behaviour is clear, else by the graph. ``out`` are outputs that were driven hard."""
+    if end.one_value:
+        return end
+    if abs(end.low) < 1e-3 and abs(end.high - 1) < 1e-3:
+        ones = [d for d in range(out.dim()) if out.shape[d] > 1 and bool(((out.sum(d) - 1).abs() < 1e-3).all())]
+        return replace(end, name="softmax", dim=ones[-1]) if ones else replace(end, name="sigmoid", dim=None)
+    if abs(end.low + 1) < 1e-3 and abs(end.high - 1) < 1e-3:
+        return replace(end, name="tanh", dim=None)
+    if end.low == 0 and end.high == math.inf and end.name in ("linear", "unknown"):
+        return replace(end, name="relu" if zeros else "unknown")
+    if end.low == -math.inf and abs(end.high) < 1e-3:
+        nothing = [d for d in range(out.dim()) if bool((out.logsumexp(d).abs() < 1e-2).all())]
+        return replace(end, name="log_softmax", dim=nothing[-1]) if nothing else end
+    if not end.limited and end.name in ("softmax", "sigmoid", "tanh", "relu", "log_softmax"):
+        return replace(end, name="unknown", dim=None)  # only a part of the outputs goes through it
+    return end
 
 
 def drive(model: nn.Module, input: Tensor, size: float) -> Tensor | None:

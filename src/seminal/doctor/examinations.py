@@ -1,7 +1,7 @@
 """Every experiment the doctor knows, one after the other: `seminal doctor --examine`.
 
-Each asks one question about the program, answers it with numbers, and says what the answer means. They are made on fresh copies
-and end when the time is up; the cheap ones come first.
+Each asks one question about the program, answers it with numbers, and says what the answer means. They are made on
+fresh copies and end when the time is up; the cheap ones come first.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def rate_range(chart: Chart) -> Examination:
     ends = RANGE[0] * factor ** (len(losses) - 1)
     own = chart.program.optimizer.param_groups[0]["lr"]
     diverges = len(losses) < RATES
-    numbers = f"falls fastest around {steepest:.1g}, {'breaks' if diverges else 'still holds'} at {ends:.1g}; own rate {own:g}"
+    end = f"{'breaks' if diverges else 'still holds'} at {ends:.1g}"
+    numbers = f"falls fastest around {steepest:.1g}, {end}; own rate {own:g}"
     if diverges and own > 0.5 * ends:
         means = "the own rate is at the edge where it breaks: too high"
     elif own < steepest / 30:

@@ -80,7 +80,9 @@ class Finding:
     explains: frozenset[str] = frozenset()  # illnesses whose signs this one makes too: they are not named beside it
 
     def __post_init__(self) -> None:
-        assert self.illness in ILLNESSES and 0 <= self.confidence <= 1 and self.evidence
+        assert self.illness in ILLNESSES
+        assert 0 <= self.confidence <= 1
+        assert self.evidence
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
     f(α, β) = L(θ* + α δ + β η)
 
-Random directions are filter-normalised (their Sec. 4): each filter of δ gets the norm of the filter of θ* it is added to, since
-rectified networks compute the same when one layer is scaled up and the next one down. Directions of the Hessian's largest
-eigenvalues show the sharpest slice instead of a typical one.
+Random directions are filter-normalised (their Sec. 4): each filter of δ gets the norm of the filter of θ* it is added
+to, since rectified networks compute the same when one layer is scaled up and the next one down. Directions of the
+Hessian's largest eigenvalues show the sharpest slice instead of a typical one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Surface:
 
 
 def filter_normalised(weights: Weights, generator: torch.Generator) -> Tensor:
-    """A flat random direction. Each filter (row of a matrix) has the norm of the weights' own; biases and gains stay still."""
+    """A flat random direction. Each filter (row of a matrix) has the norm of the weights' own; biases and gains stay
+    still."""
     parts = []
     for weight in weights:
         if weight.dim() <= 1:
@@ -56,9 +57,9 @@ def surface(
     path: Sequence[Tensor] = (),
     told: Callable[[int, int], None] = lambda done, of: None,
 ) -> Surface:
-    """The losses on a square grid of ``points`` × ``points`` around the weights; ``path``: flat weights on the way, the last
-    of them these. ``span`` is how far the grid reaches, in lengths of the directions; a path makes it wide enough for itself.
-    The weights are put back to the bit."""
+    """The losses on a square grid of ``points`` × ``points`` around the weights; ``path``: flat weights on the way,
+    the last of them these. ``span`` is how far the grid reaches, in lengths of the directions; a path makes it wide
+    enough for itself. The weights are put back to the bit."""
     here = torch.cat([w.detach().flatten() for w in weights])
     walked, kept = projected([p.to(here) - here for p in path], directions)
     reach = max(span, 1.1 * float(walked.abs().max())) if len(walked) else span
@@ -85,8 +86,8 @@ def projected(path: Sequence[Tensor], directions: tuple[Tensor, Tensor]) -> tupl
 
 
 def of_the_path(path: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The two directions in which a path (flat weights, the last one the centre) moved most: its principal components, each
-    as long as the path's first point is far in it."""
+    """The two directions in which a path (flat weights, the last one the centre) moved most: its principal components,
+    each as long as the path's first point is far in it."""
     steps = torch.stack([p - path[-1] for p in path[:-1]]).float()
     _, sizes, across = torch.linalg.svd(steps, full_matrices=False)
     scale = sizes[:2] / len(steps) ** 0.5

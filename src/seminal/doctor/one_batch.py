@@ -54,7 +54,7 @@ def learned(make: Make, seed: int, train: Rows) -> OneBatch:
     adam = _best(make, seed, few, ())
     if not train.inputs.is_floating_point():
         return OneBatch(own, adam, None)
-    scaling = (remedies.standardised_inputs(train),)
+    scaling: tuple[remedies.Remedy, ...] = (remedies.standardised_inputs(train),)
     if train.targets.is_floating_point():
         scaling = (*scaling, remedies.standardised_targets(train))
     return OneBatch(own, adam, _best(make, seed, few, scaling))

@@ -1,4 +1,4 @@
-"""Is it the pace? The learning rate ten times up and ten times down, and another optimiser, each for a part of the run.
+"""Is it the pace? A learning rate ten times up and ten times down, and another optimiser, each for a part of the run.
 
 Several illnesses share these experiments (`lr_low`, `lr_high`, `optimizer`, `epochs_few`, `batch_size`); each rule reads them
 in its own way. `Chart` keeps what was tried, so nothing is trained twice.
@@ -6,8 +6,8 @@ in its own way. `Chart` keeps what was tried, so nothing is trained twice.
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
 
 from torch.optim import Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
@@ -16,37 +16,51 @@ from seminal.doctor.chart import Chart
 from seminal.doctor.signs import Effect
 
 FEW = 150  # steps with which hardly anything is learned
-PATIENT = 20.0  # seconds in which even a run ten times as long is over
+PATIENT = 20.0  # seconds in which even a much longer run is over
+LONGER = 4
 
 
-@dataclass(frozen=True)
 class Pace:
-    up: Effect  # ten times the rate
-    down: Effect  # a tenth of it
-    other: Effect  # Adam at a usual rate
-    longer: Effect | None  # five times the epochs; None where that would take too long
-    steps: int  # of the run
-    falling: float  # share of the whole fall of the loss that happened in the last quarter of the run
-    rough: float  # steps upwards at the end of the run, as a share of the whole fall
+    """The experiments, each made when it is first asked for."""
+
+    def __init__(self, chart: Chart) -> None:
+        self.chart = chart
+        self.steps = course.length(chart.program)
+        self.rate: float = chart.program.optimizer.param_groups[0]["lr"]
+        self.lowest, self.highest = band(chart.program.optimizer)
+        self.falling = falling(chart.course.losses)
+
+    @property
+    def faster(self) -> float:
+        """The factor of `up`: ten, or more where the rate is far below what is usual."""
+        usual = math.sqrt(self.lowest * self.highest)
+        return 10.0 if self.rate >= self.lowest else max(10.0, float(f"{usual / self.rate:.1g}"))
+
+    @property
+    def up(self) -> Effect:
+        return signs.effect(self.chart, remedies.rate(self.faster))
+
+    @property
+    def down(self) -> Effect:
+        return signs.effect(self.chart, remedies.rate(0.1))
+
+    @property
+    def other(self) -> Effect:
+        """Adam at a usual rate."""
+        return signs.effect(self.chart, remedies.adam(usual(self.chart)))
+
+    @property
+    def longer(self) -> Effect | None:
+        """Four times the epochs; None where that would take too long."""
+        run = self.chart.course
+        if run.seconds * LONGER > PATIENT or run.failed:
+            return None
+        return signs.effect(self.chart, remedies.longer(LONGER), share=1.0)
 
 
 def asked(chart: Chart) -> Pace | None:
     """None where the training rows were learned, or where there is no time."""
-    if signs.learned(chart) or not chart.in_time:
-        return None
-    losses = chart.course.losses
-    longer = None
-    if chart.course.seconds * 5 < PATIENT and not chart.course.failed:
-        longer = signs.effect(chart, remedies.longer(5), share=1.0)
-    return Pace(
-        up=signs.effect(chart, remedies.rate(10)),
-        down=signs.effect(chart, remedies.rate(0.1)),
-        other=signs.effect(chart, remedies.adam(usual(chart))),
-        longer=longer,
-        steps=course.length(chart.program),
-        falling=falling(losses),
-        rough=rough(losses),
-    )
+    return None if signs.learned(chart) or not chart.in_time else Pace(chart)
 
 
 def usual(chart: Chart) -> float:
@@ -66,7 +80,7 @@ def falling(losses: tuple[float, ...]) -> float:
 def rough(losses: tuple[float, ...]) -> float:
     """Typical step up or down in the last third of the run, as a share of how far the loss came down."""
     tail = [loss for loss in losses[-max(3, len(losses) // 3) :] if math.isfinite(loss)]
-    jumps = sorted(abs(b - a) for a, b in zip(tail, tail[1:]))
+    jumps = sorted(abs(b - a) for a, b in itertools.pairwise(tail))
     if not jumps:
         return 0.0
     return jumps[len(jumps) // 2] / max(losses[0] - _mean(tuple(tail)), 1e-12)

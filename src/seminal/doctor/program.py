@@ -1,7 +1,9 @@
-"""A stranger's training program, as the doctor handles it: made anew for every experiment, so that nothing has to be put back.
+"""A stranger's training program, as the doctor handles it: made anew for every experiment, so that nothing has to be
+put back.
 
-The contract is one function, ``make(seed) -> dict``, in a Python file that knows nothing of this project. It builds the model,
-the loss, the optimiser and both loaders, and says for how many epochs to train and how to score. See `Program` for the names.
+The contract is one function, ``make(seed) -> dict``, in a Python file that knows nothing of this project. It builds
+the model, the loss, the optimiser and both loaders, and says for how many epochs to train and how to score. See
+`Program` for the names.
 """
 
 from __future__ import annotations
@@ -77,7 +79,8 @@ def from_file(place: str) -> Make:
             f"there is no program {file}. Give a Python file with a function `make(seed)`: see `seminal doctor --help`."
         )
     spec = importlib.util.spec_from_file_location(f"seminal_patient_{file.stem}", file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # so that classes in it can be found, by dataclasses and worker processes
     try:
@@ -128,8 +131,8 @@ def _told(file: Path, what: str, error: Exception) -> str:
 
 
 def rebuilt(program: Program, model: nn.Module) -> Optimizer:
-    """The program's optimiser over another model's parameters. Groups are kept for parameters that the new model still has
-    (wrapping keeps them all); new ones join the first group."""
+    """The program's optimiser over another model's parameters. Groups are kept for parameters that the new model still
+    has (wrapping keeps them all); new ones join the first group."""
     old = program.optimizer
     there = {id(p): p for p in model.parameters() if p.requires_grad}
     groups = []

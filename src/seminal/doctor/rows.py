@@ -33,6 +33,9 @@ class Rows:
 
 def rows_of(loader: Iterable[tuple[Any, Any]], most: int = MOST) -> Rows:
     """Reads the loader's data set directly, so that shuffling does not show; a stream is read from its beginning."""
+    if isinstance(loader, Altered):
+        rows = rows_of(loader.loader, most)
+        return Rows(*loader.change(rows.inputs, rows.targets), rows.total)
     if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset):
         total = len(loader.dataset)  # type: ignore[arg-type]
         chosen = torch.arange(total) if total <= most else torch.linspace(0, total - 1, most).round().long()
@@ -69,6 +72,8 @@ def reloaded(
     if isinstance(loader, Altered):
         return Altered(reloaded(loader.loader, batch=batch, shuffle=shuffle), loader.change)
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return loader
+    if batch is None and loader.batch_size is None:  # it has a sampler of whole batches
         return loader
     return DataLoader(
         loader.dataset,

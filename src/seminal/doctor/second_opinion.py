@@ -1,11 +1,12 @@
 """A second opinion: what a plain, well-kept network makes of the same rows.
 
-Three nets, each trained on two thirds of the training rows (at most `MOST`), answer for the third they have not seen; all
-three together answer for the validation rows. The moment to stop is the one at which the unseen thirds are answered best. Each has
-two hidden layers of ReLU units on standardised features (`DataFacts.x`; larger pictures are made smaller first); targets of a
-regression are standardised too; Adam with a little decay of weights at 0.002 falls along a cosine. Nothing is tuned to the
-program: it is a yardstick for what the data allow, not the best that could be reached. The three are trained at once, as one
-net of stacked weights, because for nets so small it is the number of calls that costs.
+Three nets, each trained on two thirds of the training rows (at most `MOST`), answer for the third they have not seen;
+all three together answer for the validation rows. The moment to stop is the one at which the unseen thirds are answered
+best. Each has two hidden layers of ReLU units on standardised features (`DataFacts.x`; larger pictures are made smaller
+first); targets of a regression are standardised too; Adam with a little decay of weights at 0.002 falls along a cosine.
+Nothing is tuned to the program: it is a yardstick for what the data allow, not the best that could be reached. The
+three are trained at once, as one net of stacked weights, because for nets so small it is the number of calls that
+costs.
 """
 
 from __future__ import annotations

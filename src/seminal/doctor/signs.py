@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seminal.doctor import course
@@ -11,7 +12,8 @@ from seminal.doctor.findings import Remedy
 
 CLOSE = 0.06  # of skill: as good as a plain network
 GOOD = 0.93  # skill that needs no comparison
-TRIAL = 300  # steps that a trial should have, at least
+TRIAL = 120  # steps that a trial should have, at least
+ENOUGH = 0.3  # of skill: a gain that leaves no doubt
 HELPS = 0.1  # of skill: a clear gain
 
 
@@ -52,6 +54,12 @@ def learned(chart: Chart) -> bool:
     return well(chart) or fit(chart) >= GOOD
 
 
+def solved(chart: Chart) -> bool:
+    """Whether one of the trials already did as well as these data allow."""
+    reached = [bounded(chart.skill(tried.last.metric)) for tried in chart.trials]
+    return bool(reached) and max(reached) >= min(GOOD, allowed(chart) - CLOSE if chart.opinion.known else GOOD)
+
+
 @dataclass(frozen=True)
 class Effect:
     """What a change did, at the same step of the same run."""
@@ -79,7 +87,11 @@ class Effect:
         return self.after >= self.end + 0.04
 
     def told(self, what: str) -> str:
-        return f"{what}: skill {self.before:.2f} → {self.after:.2f} after {self.steps} steps (loss {self.loss_before:.3g} → {self.loss_after:.3g})"
+        skill, loss = (
+            f"skill {self.before:.2f} → {self.after:.2f}",
+            f"loss {self.loss_before:.3g} → {self.loss_after:.3g}",
+        )
+        return f"{what}: {skill} after {self.steps} steps ({loss})"
 
 
 def share_for(chart: Chart) -> float:
@@ -108,10 +120,21 @@ def effect(chart: Chart, *remedies: Remedy, share: float | None = None) -> Effec
     )
 
 
+def best_of(chart: Chart, arms: Sequence[Remedy]) -> tuple[Remedy, Effect]:
+    """The first of the arms that helps as much as one could wish, or the best of them all."""
+    found: list[tuple[Remedy, Effect]] = []
+    for arm in arms:
+        found.append((arm, effect(chart, arm)))
+        if found[-1][1].gain >= ENOUGH or not chart.in_time:
+            break
+    return max(found, key=lambda pair: pair[1].gain)
+
+
 def _mean(values: tuple[float, ...]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
 def confidence(effect: Effect, least: float = 0.6) -> float:
-    """The larger the gain, the surer: from ``least`` for a gain that is just clear to 0.93 for one over the whole scale."""
+    """The larger the gain, the surer: from ``least`` for a gain that is just clear to 0.93 for one over the whole
+    scale."""
     return min(0.93, least + 0.4 * max(0.0, effect.gain - HELPS))

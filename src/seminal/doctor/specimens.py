@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ def waves(rows: int = 700, features: int = 4) -> tuple[Tensor, Tensor]:
 def network(*widths: int, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
     """Linear layers of these widths with an activation between them."""
     layers: list[nn.Module] = []
-    for inside, outside in zip(widths, widths[1:]):
+    for inside, outside in itertools.pairwise(widths):
         layers += [nn.Linear(inside, outside), activation()]
     return nn.Sequential(*layers[:-1])
 

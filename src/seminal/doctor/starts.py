@@ -1,4 +1,5 @@
-"""First weights, compared with what keeps the signal's size from layer to layer: a spread of about 1 / √(inputs of a unit)."""
+"""First weights, compared with what keeps the signal's size from layer to layer: a spread of about 1 / √(inputs of a
+unit)."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class Start:
         if self.constant:
             return f"{self.name}: all weights are the same" + (" (zero)" if self.at_zero else "")
         if self.radius > RADIUS:
-            return f"{self.name}: a recurrent matrix whose largest eigenvalue is {self.radius:.1f} (above 1 the state grows at every step)"
+            grows = f"a recurrent matrix whose largest eigenvalue is {self.radius:.1f}"
+            return f"{self.name}: {grows} (above 1 the state grows at every step)"
         if self.spread > LARGE:
             return f"{self.name}: {self.spread:.1f} times 1/√inputs (usual: 0.6 to 1.4)"
         if self.spread < SMALL:

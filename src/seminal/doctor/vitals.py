@@ -1,7 +1,7 @@
 """What `watch` writes down while a model trains: numbers only, and only what torch's own hooks give.
 
-Two kinds: what costs nothing is written at every step; what has to look at whole tensors is written at sampled steps, and
-``at`` says which these were. Nothing here judges: that is for `seminal.doctor.rules`.
+Two kinds: what costs nothing is written at every step; what has to look at whole tensors is written at sampled steps,
+and ``at`` says which these were. Nothing here judges: that is for `seminal.doctor.rules`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Vitals:
     # behaves otherwise in evaluation (dropout, batch normalisation …) was in training mode: some are kept out on purpose.
     leftover: list[bool] = field(default_factory=list)
     training: list[bool] = field(default_factory=list)
-    # Every forward pass without gradients: whether all these modules were in evaluation mode, and after how many steps it was.
+    # Every forward pass without gradients: whether all these modules were in evaluation mode, and after how many steps.
     validating: list[bool] = field(default_factory=list)
     validated: list[int] = field(default_factory=list)
     at: list[int] = field(default_factory=list)  # sampled steps

@@ -1,8 +1,10 @@
 """Batches so large that updates are too few, or so small that noise rules.
 
-Sign: at the same number of epochs, batches of 32 do clearly better. With large ones there are a few dozen updates in all; with
-small ones (and above all with batch normalisation, whose statistics are then of two or three rows) the loss jumps about.
-Reason: an epoch of few batches is few steps; a batch of few rows is a bad estimate of the gradient (gradient noise scale).
+Sign: at the same number of epochs, batches of 32 do clearly better. With large ones there are a few dozen updates in
+all; with small ones (and above all with batch normalisation, whose statistics are then of two or three rows) the loss
+jumps about.
+Reason: an epoch of few batches is few steps; a batch of few rows is a bad estimate of the gradient (gradient noise
+scale).
 Source: McCandlish et al. 2018; DIAGNOSIS.md 2.1 (HBS: no tool covers it but AUTOTRAINER's repair).
 Looks alike: too few epochs and a low rate (named beside it where they would help too), a high rate.
 """

@@ -1,9 +1,9 @@
 """Most units of a rectified layer never fire.
 
-Sign: at the end of the run more than half of a layer's units are exactly 0 for every row of a batch, the run is not well, and
-other first weights or a leaky unit do clearly better.
-Reason: where a unit is 0 for all rows its gradient is 0 too, so it stays as it is; large steps and negative biases drive units
-there.
+Sign: at the end of the run more than half of a layer's units are exactly 0 for every row of a batch, the run is not
+well, and other first weights or a leaky unit do clearly better.
+Reason: where a unit is 0 for all rows its gradient is 0 too, so it stays as it is; large steps and negative biases
+drive units there.
 Source: DeepDiagnosis (70 % of outputs at or below 0), TheDeepChecker (half of the units), DIAGNOSIS.md 4.2.
 Looks alike: wide sparse layers that are well; a collapse of the outputs for other reasons.
 """
@@ -32,18 +32,17 @@ def judge(chart: Chart) -> Finding | None:
     name, shares = max(hidden.items(), key=lambda item: item[1][-1])
     started = shares[0]
     arms = (remedies.default_start(), remedies.activations("leaky_relu"))
-    effects = [signs.effect(chart, arm) for arm in arms]
-    best = max(range(len(arms)), key=lambda i: effects[i].gain)
-    if not effects[best].helped:
+    best, effect = signs.best_of(chart, arms)
+    if not effect.helped:
         return None
     return Finding(
         "dead_relu",
-        signs.confidence(effects[best], 0.6) - 0.05,
+        signs.confidence(effect, 0.6) - 0.05,
         (
             f"{shares[-1]:.0%} of the units of layer `{name}` are 0 for every row at the end ({started:.0%} at the start)",
-            effects[best].told(arms[best].says),
+            effect.told(best.says),
         ),
-        (arms[best], arms[1 - best]),
+        (best, *(arm for arm in arms if arm is not best)),
         (),
         frozenset({"vanishing_gradient", "saddle_plateau", "optimizer", "underfitting"}),
     )

@@ -26,7 +26,8 @@ STAGE = "code"
 def judge(chart: Chart) -> Finding | None:
     anatomy = chart.anatomy
     twice = anatomy.ending == "softmax" and anatomy.ending_dim != 0 and not anatomy.end.one_value
-    if not twice or not anatomy.shift_invariant or anatomy.two_players:
+    takes_one = anatomy.shift_invariant and anatomy.loss in ("cross_entropy", "")
+    if not twice or not takes_one or anatomy.two_players:
         return None
     classes = anatomy.out_shape[(anatomy.ending_dim or 1) - 1]
     floor = math.log(1 + (classes - 1) / math.e)

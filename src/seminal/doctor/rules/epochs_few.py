@@ -3,8 +3,8 @@
 Sign: a good part of the fall of the loss came at the very end of the run, and going on helps clearly.
 Reason: none but impatience.
 Source: DIAGNOSIS.md 4.4 (more time), DeepFD's most frequent label after activation; 4.5, rule 8 on its rivals.
-Looks alike: a rate that is too low. Where the rate is usual, the epochs are what is wrong; where it is far below, the rate is;
-between the two both are named.
+Looks alike: a rate that is too low. Where the rate is usual, the epochs are what is wrong; where it is far below, the
+rate is; between the two both are named.
 """
 
 from __future__ import annotations
@@ -23,24 +23,23 @@ LATE = 0.08  # share of the fall in the last quarter of the run
 
 def judge(chart: Chart) -> Finding | None:
     found = pace.asked(chart)
-    if found is None or found.longer is None or not found.longer.helped:
+    if found is None or (found.falling < LATE and found.steps >= pace.FEW):
         return None
-    if found.falling < LATE and found.steps >= pace.FEW:
+    if found.rate < 0.1 * found.lowest:  # a few times the epochs would not be the cure
         return None
-    optimizer = chart.program.optimizer
-    rate, (lowest, _) = optimizer.param_groups[0]["lr"], pace.band(optimizer)
-    if rate < 0.1 * lowest:  # five times the epochs would not be the cure
+    longer = found.longer
+    if longer is None or not longer.helped:
         return None
     epochs = chart.program.epochs
     return Finding(
         "epochs_few",
-        min(0.95, signs.confidence(found.longer, 0.6) + 0.1 * (found.steps < pace.FEW)),
+        min(0.95, signs.confidence(longer, 0.6) + 0.1 * (found.steps < pace.FEW)),
         (
-            found.longer.told(f"{5 * epochs} epochs for {epochs}"),
-            f"the whole run has {found.steps} steps, and {found.falling:.0%} of the fall of the loss came in the last quarter",
+            longer.told(f"{pace.LONGER * epochs} epochs for {epochs}"),
+            f"{found.falling:.0%} of the fall of the loss came in the last quarter of the {found.steps} steps",
         ),
-        (remedies.longer(5), remedies.longer(20), remedies.rate(3)),
-        (found.down.told("lr_high: a tenth of the rate"),),
+        (remedies.longer(pace.LONGER), remedies.longer(20), remedies.rate(3)),
+        (),
         frozenset({"underfitting", "saddle_plateau", "vanishing_gradient", "optimizer", "over_regularised"}),
     )
 

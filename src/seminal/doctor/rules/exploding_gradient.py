@@ -31,15 +31,14 @@ def judge(chart: Chart) -> Finding | None:
     norms = sorted(g for g in chart.course.vitals.gradient if math.isfinite(g))
     usual = norms[len(norms) // 2] if norms else 1.0
     arms: list[Remedy] = [remedies.clipped(min(1.0, usual)), remedies.default_start()]
-    effects = [signs.effect(chart, arm) for arm in arms]
-    best = max(range(len(arms)), key=lambda i: effects[i].gain)
-    if not effects[best].helped:
+    best, effect = signs.best_of(chart, arms)
+    if not effect.helped:
         return None
     return Finding(
         "exploding_gradient",
-        signs.confidence(effects[best], 0.65),
-        (*told, effects[best].told(arms[best].says)),
-        (arms[best], arms[1 - best]),
+        signs.confidence(effect, 0.65),
+        (*told, effect.told(best.says)),
+        (best, *(arm for arm in arms if arm is not best)),
         (),
         frozenset({"optimizer", "saddle_plateau", "underfitting"}),
     )
@@ -68,7 +67,7 @@ class _Recurrent(nn.Module):
         super().__init__()
         self.rnn = nn.RNN(1, 32, nonlinearity="relu", batch_first=True)
         self.head = nn.Linear(32, 2)
-        nn.init.normal_(self.rnn.weight_hh_l0, std=spread)
+        nn.init.normal_(dict(self.rnn.named_parameters())["weight_hh_l0"], std=spread)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.rnn(x)[1][-1])

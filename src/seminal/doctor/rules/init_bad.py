@@ -1,9 +1,9 @@
 """First weights that are constant, far too large, or far too small.
 
-Sign: the spread of a weight matrix is far from 1 / √inputs, or its values lean to one side, or a recurrent matrix grows what it
-is multiplied with; and the same program with each layer's own first weights does clearly better.
-Reason: every layer multiplies the size of the signal, and of the gradient on its way back, by the spread of its weights times
-√inputs; equal weights get equal gradients and stay equal.
+Sign: the spread of a weight matrix is far from 1 / √inputs, or its values lean to one side, or a recurrent matrix
+grows what it is multiplied with; and the same program with each layer's own first weights does clearly better.
+Reason: every layer multiplies the size of the signal, and of the gradient on its way back, by the spread of its
+weights times √inputs; equal weights get equal gradients and stay equal.
 Source: Glorot and Bengio 2010; He et al. 2015; DIAGNOSIS.md 4.3 (check 9), 4.1 (first loss against ln C).
 Looks alike: unscaled inputs, a high rate, dead units: signs of the same program that this one explains.
 """

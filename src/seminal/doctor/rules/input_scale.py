@@ -24,6 +24,7 @@ from seminal.doctor.findings import Finding
 
 STAGE = "optimisation"
 LARGE, SMALL = 5.0, 0.05  # means and spreads beyond these are worth an experiment
+REACHED = 0.2  # of skill: from worse than a constant answer to one is no cure
 UNEVEN = 50.0  # the same for the ratio of the features' spreads
 EXPLAINS = frozenset(
     {"exploding_gradient", "vanishing_gradient", "dead_relu", "saddle_plateau", "underfitting", "init_bad"}
@@ -43,12 +44,12 @@ def judge(chart: Chart) -> Finding | None:
     if ratio > UNEVEN:
         before += f"; features differ in spread by a factor of {ratio:,.0f}"
     effect = signs.effect(chart, standard)
-    if effect.helped:
+    if effect.helped and effect.after >= REACHED:
         told = effect.told("the same run on standardised inputs")
         return Finding("input_scale", signs.confidence(effect, 0.7), (before, told), (standard,), (), EXPLAINS)
     adam = remedies.adam(pace.usual(chart))
     alone, both = signs.effect(chart, adam), signs.effect(chart, standard, adam)
-    if not both.helped or both.after - alone.after < 1.5 * signs.HELPS:
+    if both.after < REACHED or not both.helped or both.after - alone.after < 1.5 * signs.HELPS:
         return None
     evidence = (before, both.told("standardised inputs and Adam"), alone.told("Adam alone"))
     return Finding("input_scale", 0.8, evidence, (remedies.together(standard, adam), standard), (), EXPLAINS)

@@ -36,14 +36,16 @@ EXPLAINS = frozenset(
 
 def judge(chart: Chart) -> Finding | None:
     found = pace.asked(chart)
-    if found is None or not found.down.helped or found.down.gain <= found.up.gain:
+    if found is None or found.rate < found.lowest:
         return None
-    rate = chart.program.optimizer.param_groups[0]["lr"]
-    kind = type(chart.program.optimizer).__name__
-    high = rate > pace.band(chart.program.optimizer)[1]
+    if found.rate < found.highest and found.up.gain >= signs.ENOUGH:
+        return None
+    if not found.down.helped or found.down.gain <= found.up.gain:
+        return None
+    rate, kind, high = found.rate, type(chart.program.optimizer).__name__, found.rate > found.highest
     evidence = [found.down.told(f"a tenth of the rate ({rate / 10:g} for {rate:g})")]
     if high:
-        evidence.append(f"usual rates of {kind} end at {pace.band(chart.program.optimizer)[1]:g}")
+        evidence.append(f"usual rates of {kind} end at {found.highest:g}")
     if chart.course.vitals.broken:
         evidence.append(f"the run broke at step {chart.course.vitals.broken_step}: {chart.course.vitals.broken}")
     return Finding(

@@ -23,24 +23,26 @@ EXPLAINS = frozenset({"saddle_plateau", "vanishing_gradient", "underfitting", "o
 
 def judge(chart: Chart) -> Finding | None:
     found = pace.asked(chart)
-    if found is None or not found.up.helped or found.up.gain <= found.down.gain:
+    if found is None or found.rate > found.highest or not found.up.helped:
         return None
-    optimizer = chart.program.optimizer
-    rate, (lowest, _) = optimizer.param_groups[0]["lr"], pace.band(optimizer)
+    sure = found.up.gain >= signs.ENOUGH or found.rate < found.lowest
+    if not sure and found.up.gain <= found.down.gain:
+        return None
+    optimizer, rate = chart.program.optimizer, found.rate
     evidence = [
-        found.up.told(f"ten times the rate ({rate * 10:g} for {rate:g})"),
+        found.up.told(f"{found.faster:g} times the rate ({rate * found.faster:g} for {rate:g})"),
         f"{found.falling:.0%} of the fall of the loss came in the last quarter of the {found.steps} steps",
     ]
-    sure = signs.confidence(found.up, 0.6)
-    if rate < lowest:
-        sure += 0.15
-        evidence.append(f"usual rates of {type(optimizer).__name__} begin at {lowest:g}")
+    confidence = signs.confidence(found.up, 0.6)
+    if rate < found.lowest:
+        confidence += 0.15
+        evidence.append(f"usual rates of {type(optimizer).__name__} begin at {found.lowest:g}")
     return Finding(
         "lr_low",
-        min(0.95, sure),
+        min(0.95, confidence),
         tuple(evidence),
-        (remedies.rate(10), remedies.rate(100), remedies.rate(3), remedies.longer(5)),
-        (found.down.told("lr_high: a tenth of the rate"),),
+        (remedies.rate(found.faster), remedies.rate(3 * found.faster), remedies.rate(3), remedies.longer(5)),
+        () if sure else (found.down.told("lr_high: a tenth of the rate"),),
         EXPLAINS,
     )
 

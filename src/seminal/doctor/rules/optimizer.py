@@ -23,30 +23,25 @@ STAGE = "optimisation"
 
 
 def judge(chart: Chart) -> Finding | None:
+    optimizer = chart.program.optimizer
+    kind, rate = type(optimizer).__name__, optimizer.param_groups[0]["lr"]
+    if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
+        return None
     found = pace.asked(chart)
     if found is None or not found.other.helped:
         return None
-    optimizer = chart.program.optimizer
-    kind, rate = type(optimizer).__name__, optimizer.param_groups[0]["lr"]
-    odd = isinstance(optimizer, torch.optim.Adadelta | torch.optim.Adagrad) and rate < pace.band(optimizer)[0]
-    best = max(found.up.gain, found.down.gain)
-    if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) or (
-        not odd and found.other.gain < best + signs.HELPS
-    ):
+    odd = isinstance(optimizer, torch.optim.Adadelta | torch.optim.Adagrad) and rate < found.lowest
+    if not odd and found.other.gain < max(found.up.gain, found.down.gain) + signs.HELPS:
         return None
-    own, adam = chart.one_batch.own, chart.one_batch.adam
-    evidence = [
-        found.other.told(f"Adam at {pace.usual(chart):g} instead of {kind} at {rate:g}"),
-        f"one batch of 16 rows: {kind} brings the loss from {own.first:.3g} to {own.last:.3g}, Adam to {adam.last:.3g}",
-    ]
+    evidence = [found.other.told(f"Adam at {pace.usual(chart):g} instead of {kind} at {rate:g}")]
     if odd:
-        evidence.append(f"{kind} is made for rates from {pace.band(optimizer)[0]:g} on")
+        evidence.append(f"{kind} is made for rates from {found.lowest:g} on")
     return Finding(
         "optimizer",
         signs.confidence(found.other, 0.6),
         tuple(evidence),
         (remedies.adam(pace.usual(chart)), remedies.adam(1e-2), remedies.momentum(0.9)),
-        (found.up.told("lr_low: ten times the rate"), found.down.told("lr_high: a tenth of the rate")),
+        (found.up.told(f"lr_low: {found.faster:g} times the rate"), found.down.told("lr_high: a tenth of the rate")),
         frozenset({"saddle_plateau", "vanishing_gradient", "underfitting"}),
     )
 

@@ -1,10 +1,12 @@
 """Stuck where the gradient is small: at a saddle, or on a flat plateau.
 
-Sign: for a large part of the run the loss stands where an answer without opinion has it, although the gradient is not broken
-and the batch can be learned; a push (a larger rate, Adam, other first weights) gets it off.
-Reason: weights that start alike or near zero sit beside a saddle of the loss: the gradient there is a product of small numbers.
+Sign: for a large part of the run the loss stands where an answer without opinion has it, although the gradient is not
+broken and the batch can be learned; a push (a larger rate, Adam, other first weights) gets it off.
+Reason: weights that start alike or near zero sit beside a saddle of the loss: the gradient there is a product of small
+numbers.
 Source: Saxe et al. 2014; Dauphin et al. 2014; DIAGNOSIS.md 4.5 (rivals of a low rate), 4.1 (cell NONE).
-Looks alike: a low rate (the loss does fall, all the time), vanishing gradients (deeper, and the outputs are alike), dead units.
+Looks alike: a low rate (the loss does fall, all the time), vanishing gradients (deeper, and the outputs are alike),
+dead units.
 """
 
 from __future__ import annotations
@@ -34,18 +36,17 @@ def judge(chart: Chart) -> Finding | None:
     if still < STILL or signs.learned(chart) or not chart.in_time or not math.isfinite(losses[-1]):
         return None
     arms = (remedies.default_start(), remedies.adam(pace.usual(chart)), remedies.rate(10))
-    effects = [signs.effect(chart, arm) for arm in arms]
-    best = max(range(len(arms)), key=lambda i: effects[i].gain)
-    if not effects[best].helped:
+    best, effect = signs.best_of(chart, arms)
+    if not effect.helped:
         return None
     return Finding(
         "saddle_plateau",
-        signs.confidence(effects[best], 0.55) - 0.05,
+        signs.confidence(effect, 0.55) - 0.05,
         (
             f"for {still:.0%} of the run the loss stood within 3 % of {expected:.3g}, where an answer without opinion stands",
-            effects[best].told(arms[best].says),
+            effect.told(best.says),
         ),
-        (arms[best], *(arm for i, arm in enumerate(arms) if i != best)),
+        (best, *(arm for arm in arms if arm is not best)),
         (),
         frozenset({"underfitting"}),
     )

@@ -1,9 +1,10 @@
 """Sigmoid or tanh units sit on their flat ends.
 
-Sign: more than half of the values of a hidden sigmoid or tanh layer lie within 1 % of an end, the run is not well, and smaller
-inputs, other first weights or rectified units do clearly better.
+Sign: more than half of the values of a hidden sigmoid or tanh layer lie within 1 % of an end, the run is not well, and
+smaller inputs, other first weights or rectified units do clearly better.
 Reason: on the flat ends the slope is almost 0, and the gradient with it.
-Source: DeepDiagnosis (|pre-activation| ≥ 5 for more than half), TheDeepChecker (ρ > 0.85); Glorot and Bengio 2010, Sec. 3.
+Source: DeepDiagnosis (|pre-activation| ≥ 5 for more than half), TheDeepChecker (ρ > 0.85); Glorot and Bengio 2010,
+Sec. 3.
 Looks alike: gates that are meant to be open or shut; outputs, which this rule does not look at.
 """
 
@@ -34,18 +35,17 @@ def judge(chart: Chart) -> Finding | None:
     arms = [remedies.default_start(), remedies.activations("relu")]
     if chart.train.inputs.is_floating_point():
         arms.insert(0, remedies.standardised_inputs(chart.train))
-    effects = [signs.effect(chart, arm) for arm in arms]
-    best = max(range(len(arms)), key=lambda i: effects[i].gain)
-    if not effects[best].helped:
+    best, effect = signs.best_of(chart, arms)
+    if not effect.helped:
         return None
     return Finding(
         "saturation",
-        signs.confidence(effects[best], 0.6) - 0.05,
+        signs.confidence(effect, 0.6) - 0.05,
         (
-            f"{shares[0]:.0%} of the values of layer `{name}` lie within 1 % of an end at the start ({shares[-1]:.0%} at the end)",
-            effects[best].told(arms[best].says),
+            f"{shares[0]:.0%} of the values of layer `{name}` lie within 1 % of an end at the start",
+            effect.told(best.says),
         ),
-        (arms[best], *(arm for i, arm in enumerate(arms) if i != best)),
+        (best, *(arm for arm in arms if arm is not best)),
         (),
         frozenset({"vanishing_gradient", "saddle_plateau", "optimizer", "underfitting", "hidden_activation"}),
     )

@@ -23,6 +23,7 @@ from seminal.doctor.findings import Finding
 
 STAGE = "optimisation"
 LARGE, SMALL = 3.0, 0.05
+REACHED = 0.2  # of skill: from worse than the mean to the mean is no cure
 EXPLAINS = frozenset({"exploding_gradient", "saddle_plateau", "underfitting", "init_bad", "saturation", "dead_relu"})
 
 
@@ -36,7 +37,7 @@ def judge(chart: Chart) -> Finding | None:
         return None
     standard = remedies.standardised_targets(chart.train)
     effect = signs.effect(chart, standard)
-    if not effect.helped:
+    if not effect.helped or effect.after < REACHED:
         return None
     evidence = (
         f"targets have a mean of {float(mean.max()):.4g} and a spread of {float(spread.max()):.4g}; outputs start near 0",

@@ -38,19 +38,18 @@ def judge(chart: Chart) -> Finding | None:
     if ratio > RATIO or alike > ALIKE or signs.learned(chart) or not chart.in_time:
         return None
     arms = (remedies.activations("relu"), remedies.normalised(), remedies.activations("tanh"))
-    effects = [signs.effect(chart, arm) for arm in arms]
-    best = max(range(len(arms)), key=lambda i: effects[i].gain)
-    if not effects[best].helped:
+    best, effect = signs.best_of(chart, arms)
+    if not effect.helped:
         return None
     return Finding(
         "vanishing_gradient",
-        signs.confidence(effects[best], 0.7),
+        signs.confidence(effect, 0.7),
         (
             f"at the start a weight of `{first}` gets {ratio:.1g} of the gradient of a weight of `{last}`",
             f"outputs differ from row to row by {alike:.1g} only",
-            effects[best].told(arms[best].says),
+            effect.told(best.says),
         ),
-        (arms[best], *(arm for i, arm in enumerate(arms) if i != best)),
+        (best, *(arm for arm in arms if arm is not best)),
         (),
         frozenset({"saddle_plateau", "optimizer", "lr_low", "epochs_few", "underfitting"}),
     )

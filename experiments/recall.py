@@ -1,12 +1,12 @@
-"""How far back can a network look? A symbol is shown, then so many others; at the end the network must say the first.
+"""How far back can a network look? A marked symbol is followed by many others; at the end the network must say the first.
 
     python experiments/recall.py
 
-A sequence is one of 10 values, d − 1 distractors drawn from 10 other symbols, and a question; the answer, a class for
-the question alone, is the value, which stands d places before it. (It is close to experiment 2 of Hochreiter and
-Schmidhuber 1997, Sec. 5.2.) Every sequence is new, so nothing can be learned by heart: who cannot carry the value over
-d places guesses one in ten. About half of the training batches have a shorter distance, drawn by lot; the test has
-none.
+A sequence is a mark, one of 10 symbols, d − 1 more of the same 10, and a question. The answer, a class for the question
+alone, is the symbol after the mark, which stands d places before the question. Every sequence is new, so nothing can be
+learned by heart: who cannot carry the symbol over d places, past others of its kind, guesses one in ten. (Long time
+lags with distractors are experiment 2 of Hochreiter and Schmidhuber 1997, Sec. 5.2.) About half of the training batches
+have a shorter distance, drawn by lot; the test has none.
 
 All networks have about as many parameters and see the same sequences in the same order, for as many steps at most;
 training ends where a network has learned. Cells (network, distance, seed) are trained in ``--processes`` at once, each
@@ -48,11 +48,10 @@ from seminal.train.schedules import Cosine, Warmup
 from sizes import nearest
 
 DISTANCES = (5, 10, 20, 40, 80, 160)
-VALUES, DISTRACTORS = 10, 10
-QUESTION = len(SPECIAL)
+VALUES = 10
+MARK, QUESTION = len(SPECIAL), len(SPECIAL) + 1
 FIRST_VALUE = QUESTION + 1
-FIRST_DISTRACTOR = FIRST_VALUE + VALUES
-VOCABULARY = FIRST_DISTRACTOR + DISTRACTORS
+VOCABULARY = FIRST_VALUE + VALUES
 SPLITS = ("train", "test")
 TESTED = 1000  # sequences
 # Training ends where the mean loss of the last so many batches of the whole distance is below so many nats.
@@ -65,8 +64,8 @@ REACH = 10  # places to each side that restricted attention sees
 
 @dataclass(frozen=True)
 class Recall:
-    """Sequences in which the question stands ``distance`` places after the value. Each is a pure function of seed, epoch,
-    row and split."""
+    """Sequences in which the question stands ``distance`` places after the marked symbol. Each is a pure function of seed,
+    epoch, row and split."""
 
     distance: int
     rows: int
@@ -74,8 +73,8 @@ class Recall:
     @property
     def spec(self) -> DataSpec:
         counts = {"train": self.rows, "test": TESTED}
-        classes = tuple(f"value {i + 1}" for i in range(VALUES))
-        sizes, longest = {"text": VOCABULARY}, {"text": self.distance + 1}
+        classes = tuple(f"symbol {i + 1}" for i in range(VALUES))
+        sizes, longest = {"text": VOCABULARY}, {"text": self.distance + 2}
         return DataSpec("recall", "tagged", counts, (), classes, vocabulary=sizes, longest=longest)
 
     def encoder(self, scaling: str) -> Encoder:
@@ -85,24 +84,24 @@ class Recall:
         return -(-self.spec.counts[order.split] // order.batch)
 
     def batches(self, order: Order) -> Iterator[Batch]:
-        """``input`` (rows, d + 1), ``target`` of the same shape with a class at the question alone, ``index`` (rows,)."""
+        """``input`` (rows, d + 2), ``target`` of the same shape with a class at the question alone, ``index`` (rows,)."""
         last = self.spec.counts[order.split]
         for step in range(order.start, self.steps(order)):
             index = torch.arange(step * order.batch, min(last, (step + 1) * order.batch))[order.rank :: order.world]
             chance = RowChance(order.seed, order.epoch, index).uniform(
                 SPLITS.index(order.split), self.places(order, step)
             )
-            value = (chance[:, :1] * VALUES).long()
-            others = (chance[:, 1:] * DISTRACTORS).long() + FIRST_DISTRACTOR
-            text = torch.cat([value + FIRST_VALUE, others, torch.full_like(value, QUESTION)], dim=1)
+            symbols = (chance * VALUES).long()  # the marked one and the distractors
+            value, signs = symbols[:, :1], torch.tensor([[MARK, QUESTION]]).expand(len(index), 2)
+            text = torch.cat([signs[:, :1], symbols + FIRST_VALUE, signs[:, 1:]], dim=1)
             # Everybody answers at the last place: a mean over all places would need no way from the first to the last.
             target = torch.full_like(text, NOTHING)
             target[:, -1:] = value
             yield {"input": text, "target": target, "index": index}
 
     def places(self, order: Order, step: int) -> int:
-        """From the value to the question in a batch. In training every other batch, drawn by lot, has a shorter way: a
-        network that has learned a short way can learn a longer one, and few find a long one at once."""
+        """From the marked symbol to the question in a batch. In training about every other batch, drawn by lot, has a shorter
+        way: a network that has learned a short way can learn a longer one, and few find a long one at once."""
         luck = float(RowChance(order.seed, order.epoch, torch.tensor([step])).uniform(len(SPLITS)))
         return 1 + int(2 * luck * self.distance) if order.split == "train" and luck < 0.5 else self.distance
 
@@ -257,7 +256,6 @@ def settings(asked: argparse.Namespace) -> dict[str, Any]:
     networks = {name: {"says": n.says, "reach": n.reach, "lr": n.lr} for name, n in NETWORKS.items()}
     return {
         "values": VALUES,
-        "distractors": DISTRACTORS,
         "chance": 1 / VALUES,
         "tested": TESTED,
         "learned": LEARNED,

@@ -177,11 +177,11 @@ def _recall(result: Result) -> Iterator[str]:
     yield "## How far back a network looks"
     yield ""
     yield from prose(
-        f"""A sequence shows one of {settings["values"]} symbols, then distractors, and at the end asks for the
-        symbol, which stands d places before. Every sequence is new, so nothing can be learned by heart. All networks
+        f"""A sequence is a mark, one of {settings["values"]} symbols, more of the same symbols, and a question: which
+        was the marked one, d places before? Every sequence is new, so nothing can be learned by heart. All networks
         are the package's own papers with about as many parameters; they see the same sequences, for at most
         {settings["steps"]:,} steps of {settings["batch"]}, and end earlier where they have learned (a mean loss under
-        {settings["learned"]} nats). Every other batch, drawn by lot, has a shorter distance. Adam with warm-up and a
+        {settings["learned"]} nats). About every other batch, drawn by lot, has a shorter distance. Adam with warm-up and a
         cosine, gradients clipped at 1; learning rate {_rates(settings["networks"])}. Accuracy on
         {settings["tested"]:,} other sequences of the whole distance, mean and range over {seeds}, in per cent.
         Guessing gives {guessing}."""
@@ -260,8 +260,8 @@ def _language(result: Result) -> Iterator[str]:
         byte-pair encoding over bytes, learned from the training text. The GPT keeps the layers of its recipe, and has
         the width that brings it nearest to the other's size. Both are scored by `seminal eval` on text that neither
         has seen. Perplexities are of the whole text, per word (what stands between spaces; each line end is one) and
-        per byte, whatever the tokens are; no word is unknown. {seeds}. The texts are small, so these
-        numbers compare the two models, not these models with published ones."""
+        per byte, whatever the tokens are; no word is unknown. {seeds}. The texts are small, so these numbers compare
+        the two models, not these models with published ones."""
     )
     yield ""
     yield from rows(

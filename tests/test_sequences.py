@@ -155,19 +155,18 @@ def test_a_sequence_of_the_recall_is_a_function_of_seed_epoch_and_row():
 
 
 @pytest.mark.parametrize("split", recall.SPLITS)
-def test_the_value_stands_so_far_before_the_question_and_nowhere_else(split):
+def test_the_marked_symbol_stands_so_far_before_the_question(split):
     source = recall.Recall(9, 6000)
     lengths = set()
     for batch in source.batches(Order(split, 20, shuffle=split == "train")):
         text, target = batch["input"], batch["target"]
         lengths.add(text.shape[1])
-        values = (text >= recall.FIRST_VALUE) & (text < recall.FIRST_DISTRACTOR)
-        assert values[:, 0].all()
-        assert not values[:, 1:].any()
+        assert (text[:, 0] == recall.MARK).all()
         assert (text[:, -1] == recall.QUESTION).all()
-        assert torch.equal(target[:, -1] + recall.FIRST_VALUE, text[:, 0])
+        assert ((text[:, 1:-1] >= recall.FIRST_VALUE) & (text[:, 1:-1] < recall.VOCABULARY)).all()
+        assert torch.equal(target[:, -1] + recall.FIRST_VALUE, text[:, 1])
         assert (target[:, :-1] == NOTHING).all()
-    assert lengths == ({10} if split == "test" else set(range(2, 11)))
+    assert lengths == ({11} if split == "test" else set(range(3, 12)))
 
 
 @pytest.mark.parametrize("name", recall.NETWORKS)
@@ -183,8 +182,8 @@ def test_restricted_attention_sees_as_far_as_it_is_said_to(name):
     torch.manual_seed(0)
     model = network.build(network.sized(recall.Recall(5, 1).spec, 2_000)).eval()
     for distance, seen in ((network.reach, True), (network.reach + 1, False)):
-        text = torch.full((2, distance + 1), recall.FIRST_DISTRACTOR)
-        text[:, 0] = recall.FIRST_VALUE + torch.arange(2)
+        text = torch.full((2, distance + 2), recall.FIRST_VALUE)
+        text[:, 1] += torch.arange(2)
         with torch.no_grad():
             first, second = model(text)[:, -1]
         assert torch.equal(first, second) != seen

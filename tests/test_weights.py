@@ -25,7 +25,7 @@ from seminal.weights.reading import checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PLUMBING = ("keys", "matching", "reading")
+PLUMBING = ("keys", "matching", "reading", "settings")
 MODULES = [m.name for m in pkgutil.iter_modules(seminal.weights.__path__) if m.name not in PLUMBING]
 
 
@@ -199,7 +199,7 @@ def test_files_without_weights_are_refused(tmp_path):
         checkpoint(tmp_path / "a.pth")
     with pytest.raises(UserError, match="does not exist"):
         checkpoint(tmp_path / "b.pth")
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match="holds no weights: it should have a model.safetensors"):
         checkpoint(tmp_path)
 
 

@@ -80,14 +80,18 @@ def _round(chart: Chart, sure: float) -> list[Finding]:
     """The findings of the first stage that has any, the surest first, without those that a surer one explains."""
     for stage in STAGES:
         found = [finding for rule in of_stage(stage) if (finding := rule(chart)) is not None]
-        found = sorted((f for f in found if f.confidence >= sure), key=lambda finding: -finding.confidence)
         kept: list[Finding] = []
-        for finding in found:
-            if not any(finding.illness in surer.explains for surer in kept):
+        for finding in sorted(found, key=lambda f: (-f.confidence, -_explained(f, found))):
+            if finding.confidence >= sure and not any(finding.illness in surer.explains for surer in kept):
                 kept.append(finding)
         if kept:
             return kept
     return []
+
+
+def _explained(finding: Finding, others: list[Finding]) -> int:
+    """How many of the others it explains: of two that are as sure, the one that explains more is taken first."""
+    return sum(other.illness in finding.explains for other in others)
 
 
 def _works(chart: Chart, remedy: Remedy) -> bool:

@@ -104,7 +104,8 @@ class Gradients:
         left = {key: next(numbers) for key in known}
         into.zeros |= {key: next(numbers) for key in self._zeros}
         taken = {key: next(numbers) for key in changed}
-        into.taken |= {key: taken[key] if key in taken else left[key] for key in mine}
+        cleared = (id(p) for p in parameters_of(optimizer) if p.grad is None and id(p) in known)
+        into.taken |= {key: taken[key] if key in taken else left[key] for key in mine} | dict.fromkeys(cleared, 0.0)
         into.left |= {**taken, **left}
         into.piled |= not self._piled.isdisjoint(mine)
 

@@ -70,14 +70,18 @@ def moody(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _asks(kind: type[nn.Module]) -> bool:
-    for base in kind.__mro__:
-        if base is nn.Module:
-            return False
-        for name, member in vars(base).items():
-            if name in ("__init__", "train", "eval") or not inspect.isfunction(member):
-                continue
-            if any("training" in code.co_names for code in _codes(member.__code__)):
-                return True
+    """Whether ``forward`` reads `training`, itself or in a method that it calls."""
+    methods: dict[str, types.FunctionType] = {}
+    for base in reversed(kind.__mro__[: kind.__mro__.index(nn.Module)]):
+        methods |= {name: member for name, member in vars(base).items() if inspect.isfunction(member)}
+    reached, waiting = {"forward"}, ["forward"]
+    while waiting:
+        member = methods.get(waiting.pop())
+        names = {name for code in _codes(member.__code__) for name in code.co_names} if member else set()
+        if "training" in names:
+            return True
+        waiting += names - reached
+        reached |= names
     return False
 
 

@@ -159,6 +159,9 @@ class Patient:
             self._layers.attach()  # which modules the program calls is not known yet
 
     def _end(self) -> None:
+        """All hooks are gone; again has no effect."""
+        if not self._handles:
+            return
         self._vitals.seconds, self._vitals.cost = time.perf_counter() - self._started, self._clock.spent
         for handle in (*self._handles, *self._entered.values()):
             handle.remove()
@@ -327,4 +330,5 @@ class Patient:
         if vitals.broken_step is None:
             vitals.broken, vitals.broken_step, vitals.broken_rows = broken.where, vitals.steps, broken.rows
         if self.stop_on_nonfinite:
+            self._end()
             raise NotFinite(vitals.steps, broken, self._moved)

@@ -74,7 +74,13 @@ def known_text(ask: RecipeAsk, data: DataAsk, paper: str, variant: str) -> Known
             f"`seminal import {ask.start} --as {variant}`, and start from that."
         )
     folder = RunFolder.existing(path)
-    _same_paper(plan_of(folder), paper, ask.start, variant)
+    other = plan_of(folder)
+    _same_paper(other, paper, ask.start, variant)
+    if other.recipe.variant != variant:
+        raise UserError(
+            f"{ask.start} is a run of {other.recipe.variant}, another network than {variant}: write `seminal train "
+            f"{other.recipe.variant} {data.data} --from {ask.start}`."
+        )
     for flag, value in (("--tokens", data.tokens), ("--vocab-size", data.vocab_size)):
         if value is not None:
             raise UserError(

@@ -38,6 +38,8 @@ def judge(chart: Chart) -> Finding | None:
     found = pace.asked(chart)
     if found is None or found.rate < found.lowest:
         return None
+    if chart.course.vitals.broken and found.rate > found.highest:
+        return _broke(chart, found)
     if found.rate < found.highest and found.up.gain >= signs.ENOUGH:
         return None
     if not found.down.helped or found.down.gain <= found.up.gain:
@@ -46,14 +48,28 @@ def judge(chart: Chart) -> Finding | None:
     evidence = [found.down.told(f"a tenth of the rate ({rate / 10:g} for {rate:g})")]
     if high:
         evidence.append(f"usual rates of {kind} end at {found.highest:g}")
-    if chart.course.vitals.broken:
-        evidence.append(f"the run broke at step {chart.course.vitals.broken_step}: {chart.course.vitals.broken}")
     return Finding(
         "lr_high",
         min(0.95, signs.confidence(found.down, 0.65) + 0.1 * high),
         tuple(evidence),
         (remedies.rate(0.1), remedies.rate(1 / 3), remedies.warmed(0.1)),
         (found.up.told("lr_low: ten times the rate"),),
+        EXPLAINS,
+    )
+
+
+def _broke(chart: Chart, found: pace.Pace) -> Finding:
+    """Nothing finite is left to compare with: the sign has to do. What else is wrong shows at a smaller rate."""
+    kind, vitals = type(chart.program.optimizer).__name__, chart.course.vitals
+    return Finding(
+        "lr_high",
+        0.8,
+        (
+            f"the run broke at step {vitals.broken_step}: {vitals.broken}",
+            f"the rate is {found.rate:g}, and usual rates of {kind} end at {found.highest:g}",
+        ),
+        (remedies.rate(0.1), remedies.rate(0.01)),
+        (),
         EXPLAINS,
     )
 

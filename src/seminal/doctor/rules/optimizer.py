@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 from seminal.doctor import pace, remedies, signs, specimens
 from seminal.doctor.chart import Chart
@@ -48,8 +47,8 @@ def judge(chart: Chart) -> Finding | None:
 
 def sick(seed: int = 0) -> dict[str, Any]:
     torch.manual_seed(seed)
-    model = specimens.network(12, 32, 32, 32, 5, activation=nn.Sigmoid)
-    return specimens.program(model, specimens.groups(), torch.optim.SGD(model.parameters(), lr=0.1))
+    model = specimens.network(12, 48, 48, 5)
+    return specimens.program(model, specimens.groups(), torch.optim.Adadelta(model.parameters(), lr=1e-3))
 
 
 def well(seed: int = 0) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from seminal.doctor.findings import Finding
 
 STAGE = "generalisation"
 GAP = 0.15  # of skill, from training to validation
+FITS = 0.85  # skill on training rows: what is below is not learned by heart
 FORGONE = 0.1  # of skill, that was or could be had
 RISEN = 1.5  # the validation loss, in units of its lowest
 WIDE = 0.25  # of skill: the gap from which a risen loss is enough
@@ -41,7 +42,7 @@ def judge(chart: Chart) -> Finding | None:
     reasons = []
     if earlier >= FORGONE:
         reasons.append(f"after {best.step} of {readings[-1].step} steps it was {own + earlier:.2f} on validation rows")
-    if forgone >= FORGONE:
+    if forgone >= FORGONE and fit >= FITS:
         reasons.append(f"a plain network that stops in time reaches {own + forgone:.2f}")
     if risen >= RISEN and gap >= WIDE:
         reasons.append(

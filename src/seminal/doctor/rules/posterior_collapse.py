@@ -113,7 +113,7 @@ def _parts(beta: float, seed: int) -> dict[str, Any]:
     def explained(out: Tensor, target: Tensor) -> float:
         return specimens.explained(out[:, :12], target)
 
-    return specimens.program(_Variational(12, 4), (x, x), loss=loss, metric=explained, epochs=30)
+    return specimens.program(_Variational(12, 4), (x, x), loss=loss, metric=explained, epochs=60)
 
 
 def sick(seed: int = 0) -> dict[str, Any]:

@@ -5,8 +5,8 @@ wider or deeper model has, after a part of the run, a far lower training loss th
 Reason: model bias. What no setting of the weights can express, no optimiser will find.
 Source: the general guide of model building (training loss large: compare with a larger model). No diagnosis tool covers
 it.
-Looks alike: every fault of the optimisation (they are asked about before; Adam is tried here too), strong
-regularisation.
+Looks alike: every fault of the optimisation (they are asked about before; Adam and other first weights are tried here
+too), strong regularisation.
 """
 
 from __future__ import annotations
@@ -26,24 +26,27 @@ LOWER = 0.7  # of the training loss that is left by the larger model
 
 
 def judge(chart: Chart) -> Finding | None:
-    opinion = chart.opinion
-    if not opinion.known or not chart.in_time:
+    opinion, anatomy = chart.opinion, chart.anatomy
+    if not opinion.known or not chart.in_time or anatomy.cut or anatomy.unowned or anatomy.frozen:
         return None
     fit, could = signs.fit(chart), opinion.skill(opinion.train_score)
     if could - fit < BEHIND or signs.well(chart):
         return None
     end = chart.course.level()
-    adam = signs.effect(chart, remedies.adam(pace.usual(chart)))
+    # A larger model is also a model with other first weights, and one that learns faster: both are tried without it.
+    others = (remedies.adam(pace.usual(chart)), remedies.default_start())
+    rivals = [(rival.says, signs.effect(chart, rival)) for rival in others]
+    lowest, best = min(r.loss_after for _, r in rivals), max(r.after for _, r in rivals)
     for larger in (remedies.wider(8), remedies.deeper()):
         effect = signs.effect(chart, larger)
-        if effect.loss_after < LOWER * min(end, adam.loss_after) and effect.after > adam.after + BEHIND:
+        if effect.loss_after < LOWER * min(end, lowest) and effect.after > best + BEHIND:
             evidence = (
                 f"skill on its own training rows is {fit:.2f}; a plain network has {could:.2f} on rows it has not seen",
                 f"{larger.says}: training loss {effect.loss_after:.3g} after {effect.steps} steps, where this model has "
                 f"{end:.3g} after {len(chart.course.losses)}",
             )
-            rivals = (adam.told("optimizer: Adam"),)
-            return Finding("underfitting", signs.confidence(effect, 0.75), evidence, (larger,), rivals)
+            told = tuple(rival.told(says) for says, rival in rivals)
+            return Finding("underfitting", signs.confidence(effect, 0.75), evidence, (larger,), told)
     return None
 
 

@@ -246,6 +246,24 @@ def test_vocab_and_merges_are_read_as_the_tokeniser_is(peers, tmp_path):
         assert one.encode(TEXTS) == other.encode(TEXTS)
 
 
+def test_what_others_have_no_token_for_is_shown_and_names_of_special_tokens_are_text(tmp_path):
+    known = as_marians(lines_of(tmp_path))
+    known.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = tokenizer_in(tmp_path / "tokenizer.json")
+    vocabulary = renumbered(tokenizer, known_parts(tokenizer, {}), known.get_vocab_size(), stream=False)
+    assert vocabulary.given.places == tuple(known.token_to_id(name) for name in ("<pad>", "<unk>", "<s>", "</s>"))
+    tokens = vocabulary.encode(["the ☃ house </s> <pad>"])[0]
+    assert not set(tokens) & {PAD, BEGIN, END}
+    assert vocabulary.decode([BEGIN, *vocabulary.encode(["the ☃ house"])[0], END, *tokens]) == "the ⁇ house"
+    text = {"version": "1.0", "pre_tokenizer": {"type": "WhitespaceSplit"}, "added_tokens": []}
+    words = {"type": "WordLevel", "vocab": {"<pad>": 0, "<unk>": 1, "<s>": 2, "</s>": 3, "a": 4}, "unk_token": "<unk>"}
+    (tmp_path / "words.json").write_text(json.dumps(text | {"model": words}))
+    tokenizer = tokenizer_in(tmp_path / "words.json")
+    vocabulary = renumbered(tokenizer, known_parts(tokenizer, {}), 5, stream=True)
+    assert vocabulary.encode(["a <pad> <s> b", "", "a a"]) == [[4, 1, 1, 1], [], [4, 4]]
+    assert restored(vocabulary)["model"] == words
+
+
 def test_rows_without_a_token_take_the_special_places(peers, tmp_path):
     _, tokenizer = gpt2_folder(peers, tmp_path, rows=320)
     imported(tmp_path, "gpt2")
@@ -299,6 +317,13 @@ def test_training_goes_on_with_its_tokens_and_sizes_and_can_be_resumed(peers, tm
     out = done("train", "gpt2", "story.txt", *words, "--name", "tuned", folder=tmp_path)
     assert "everything learns at 0.1 of the rate" in out
     assert "300 tokens, the run's own" in out
+    for verb in ("eval", "resume", "report"):
+        said = typed(verb, "runs/own", folder=tmp_path)
+        assert said.code == 2
+        assert "no data of its own" in said.err
+    said = typed("train", "gpt2-medium", "story.txt", *words, folder=tmp_path)
+    assert said.code == 2
+    assert "seminal train gpt2 story.txt --from runs/own" in said.err
     tuned = tmp_path / "runs" / "tuned"
     before, after = (reader_of_run(tmp_path / "runs" / run) for run in ("own", "tuned"))
     assert after == replace(before, longest=16)

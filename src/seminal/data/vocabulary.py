@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from seminal.core import UserError
-from seminal.pieces.tokens import END, SPECIAL, UNKNOWN, of_text
+from seminal.pieces.tokens import BEGIN, END, PAD, SPECIAL, UNKNOWN, of_text
 
 KINDS = ("bpe", "wordpiece", "words", "characters")
 LOST = "⁇"  # an unknown token, shown
@@ -67,7 +67,7 @@ class Vocabulary:
         if self.stream and self.kind != "bpe" and not self.given:
             return [self._with_ends(text) if self.kind == "words" else self.ids(text) for text in lines]
         found = _tokenizer(self.json).encode_batch_fast(list(lines), add_special_tokens=False)
-        return [encoding.ids for encoding in found]
+        return [_without_special(encoding.ids) if self.given else encoding.ids for encoding in found]
 
     def ids(self, words: Sequence[str]) -> list[int]:
         """A token for each word (or character), of a vocabulary from `counted`. ``<unk>`` is unknown, as any special name."""
@@ -239,6 +239,13 @@ def _untrained(kind: str, size: int) -> tuple[Any, Any]:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
         tokenizer.decoder = decoders.Metaspace(SPACE)
     return tokenizer, trainer
+
+
+def _without_special(tokens: list[int]) -> list[int]:
+    """What only looks like padding or a beginning is unknown: others may have these names among their plain words."""
+    if min(tokens, default=len(SPECIAL)) > BEGIN:
+        return tokens
+    return [UNKNOWN if token in (PAD, BEGIN) else token for token in tokens]
 
 
 @cache

@@ -21,7 +21,7 @@ from seminal.doctor.sheet import Sheet
 from seminal.doctor.vitals import Layer, Vitals
 
 NAN = float("nan")
-ENOUGH = 2**18  # values of one output that are looked at: more would cost time and tell nothing new …
+ENOUGH = 2**16  # values of one output that are looked at: more would cost time and tell nothing new …
 LEAST = 16  # … but never fewer rows than these
 REPEATS = 8  # calls of the same function in the same module that are told apart
 MARGIN = 0.01  # how near to an end a value is flat
@@ -200,9 +200,12 @@ def measure(layer: Layer, value: Tensor, axis: int, sheet: Sheet) -> None:
     with torch.no_grad():
         value = value[: max(LEAST, ENOUGH * len(value) // value.numel())]
         value = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-        sheet.add(layer.spread, value.std(correction=0))
+        # Total variance = mean of the variances over rows + variance of the means: many times faster than torch's std.
+        means = value.mean(0)
+        variances = (value - means).square_().mean(0)
+        sheet.add(layer.spread, (variances.mean() + (means - means.mean()).square().mean()).sqrt())
         if len(value) > 1:
-            sheet.add(layer.rows, value.std(0, correction=0).mean())
+            sheet.add(layer.rows, variances.sqrt().mean())
         else:
             layer.rows.append(NAN)
         low, high = value.aminmax()

@@ -27,8 +27,8 @@ class Clock:
 
 
 class Looks:
-    """The steps of close looks. ``every`` n: each n-th; None: none; "auto": 0, 1, 2, 4, 8 …, and then with such gaps that
-    the looks take `SHARE` of the ``budget``, a share of the time that a step takes without them."""
+    """The steps of close looks. ``every`` n: each n-th; None: none. "auto": 0, 1, 2, 4, 8 … (0, 1, 4, 16 … while more than
+    the ``budget``, a share of the time of the run, is spent), until the gaps are such that looks take `SHARE` of it."""
 
     def __init__(self, every: Every, budget: float) -> None:
         self.every, self.budget = every, budget
@@ -38,10 +38,12 @@ class Looks:
         """Whether to look closely at this step."""
         return step >= self.next
 
-    def looked(self, step: int, *, cost: float, pace: float) -> None:
-        """A look at ``step`` took ``cost`` seconds, where a step takes ``pace`` seconds without one."""
+    def looked(self, step: int, *, cost: float, spent: float, seconds: float) -> None:
+        """A look at ``step`` took ``cost`` seconds; all ``spent`` is part of the ``seconds`` since the run began."""
         if isinstance(self.every, int):
             self.next = step + self.every
         elif self.every == "auto":
-            affordable = math.ceil(cost / (SHARE * self.budget * pace)) if self.budget * pace > 0 else math.inf
-            self.next = step + max(1, min(step, affordable), step // FINE)
+            pace = (seconds - spent) / (step + 1)  # seconds of a step that nobody looks at
+            affordable = math.ceil(cost / max(SHARE * self.budget * pace, 1e-12))
+            further = step if spent <= self.budget * seconds else 3 * step
+            self.next = step + max(1, min(further, affordable), step // FINE)

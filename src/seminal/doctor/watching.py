@@ -295,12 +295,11 @@ class Patient:
 
     def _plan(self) -> None:
         """After a close look: when is the next, and is there time to check the gradients until then?"""
-        steps = self._vitals.steps
-        pace = max(0.0, time.perf_counter() - self._started - self._clock.spent) / steps
-        self._looks.looked(steps - 1, cost=self._clock.spent - self._since, pace=pace)
+        spent, seconds = self._clock.spent, time.perf_counter() - self._started
+        self._looks.looked(self._vitals.steps - 1, cost=spent - self._since, spent=spent, seconds=seconds)
         if self._looks.every == "auto":
             self._gradients.detach()
-            self._guarded = self._check < self._looks.budget * pace / 4
+            self._guarded = self._check < self._looks.budget / 4 * (seconds - spent) / self._vitals.steps
             if self._late:
                 self._settle()
         for name, module in self._layers.entrances.items():

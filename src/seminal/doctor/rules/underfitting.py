@@ -36,10 +36,10 @@ def judge(chart: Chart) -> Finding | None:
     # A larger model is also a model with other first weights, and one that learns faster: both are tried without it.
     others = (remedies.adam(pace.usual(chart)), remedies.default_start())
     rivals = [(rival.says, signs.effect(chart, rival)) for rival in others]
-    lowest, best = min(r.loss_after for _, r in rivals), max(r.after for _, r in rivals)
+    lowest, gained = min(r.loss_after for _, r in rivals), max(r.gain for _, r in rivals)
     for larger in (remedies.wider(8), remedies.deeper()):
         effect = signs.effect(chart, larger)
-        if effect.loss_after < LOWER * min(end, lowest) and effect.after > best + BEHIND:
+        if effect.loss_after < LOWER * min(end, lowest) and effect.gain > max(BEHIND, 2 * gained):
             evidence = (
                 f"skill on its own training rows is {fit:.2f}; a plain network has {could:.2f} on rows it has not seen",
                 f"{larger.says}: training loss {effect.loss_after:.3g} after {effect.steps} steps, where this model has "

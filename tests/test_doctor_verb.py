@@ -1,0 +1,81 @@
+"""`seminal doctor`: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from seminal.cli import main
+
+PROGRAM = '''
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+def make(seed=0):
+    torch.manual_seed(seed)
+    x = torch.randn(300, 6)
+    y = (x[:, 0] * x[:, 1] > 0).long()
+    model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 2){ending})
+    return dict(model=model, loss=nn.CrossEntropyLoss(), optimizer=torch.optim.Adam(model.parameters(), lr=1e-2),
+                train=DataLoader(TensorDataset(x[:200], y[:200]), batch_size=20, shuffle=True),
+                val=DataLoader(TensorDataset(x[200:], y[200:]), batch_size=100), epochs=20,
+                metric=lambda out, y: (out.argmax(1) == y).float().mean().item())
+'''
+
+
+def program(folder: Path, ending: str = "") -> str:
+    path = folder / "program.py"
+    path.write_text(PROGRAM.replace("{ending}", ending))
+    return str(path)
+
+
+def test_a_fault_is_found_named_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "verdict.json"
+    assert main(["doctor", program(tmp_path, ", nn.Softmax(1)"), "--json", str(out)]) == 3
+    said = capsys.readouterr().out
+    assert "double_softmax" in said
+    assert "seminal doctor" in said
+    found = json.loads(out.read_text())
+    assert found["findings"][0]["illness"] == "double_softmax"
+    assert found["findings"][0]["remedies"]
+    assert found["findings"][0]["evidence"]
+    assert found["cure"] is None
+
+
+def test_a_healthy_program_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "verdict.json"
+    assert main(["doctor", program(tmp_path), "--json", str(out)]) == 0
+    assert "healthy" in capsys.readouterr().out
+    assert json.loads(out.read_text())["findings"][0]["illness"] == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1", "has no function `make`"),
+        ("def make(seed=0): return {}", "does not give model"),
+        ("def make(seed=0): 1 / 0", "ZeroDivisionError"),
+        ("import nowhere_to_be_found", "cannot be imported"),
+        ("def make(seed=0) return", "cannot be imported"),
+    ],
+)
+def test_what_is_no_program_is_told_in_a_sentence(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(text)
+    assert main(["doctor", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "Traceback" not in said
+
+
+def test_a_run_of_ours_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "mlp", "iris", "--output", str(tmp_path), "--name", "run", "--epochs", "30"]
+    assert main(words) == 0
+    assert main(["doctor", str(tmp_path / "run")]) == 0
+    assert "healthy" in capsys.readouterr().out

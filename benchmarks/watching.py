@@ -1,9 +1,9 @@
 """What `doctor.watch` costs at its defaults: steps of a watched model beside those of the same model on its own.
 
-Three sizes of step: a small MLP (a fraction of a millisecond), resnet20 on 32 × 32 pictures, a small Transformer. The two take
-turns (A B B A …), so that a busy moment of the machine meets both; ratios are taken pair by pair. The watch stays open from
-the first step to the last: the first turn, in which it looks most often, is told apart. That weights and buffers of both
-are the same to the bit is asserted at the end.
+Three sizes of step: a small MLP (a fraction of a millisecond), resnet20 on 32 × 32 pictures, a small Transformer. The two
+take turns (A B B A …), so that a busy moment of the machine meets both; ratios are taken pair by pair. The watch stays open
+from the first step to the last: the first turn, in which it looks most often, is told apart. That weights and buffers of
+both are the same to the bit is asserted at the end.
 
     python benchmarks/watching.py
     python benchmarks/watching.py --only mlp --device cuda

@@ -9,7 +9,7 @@ import pytest
 
 from seminal.cli import main
 
-PROGRAM = '''
+PROGRAM = """
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -24,7 +24,7 @@ def make(seed=0):
                 train=DataLoader(TensorDataset(x[:200], y[:200]), batch_size=20, shuffle=True),
                 val=DataLoader(TensorDataset(x[200:], y[200:]), batch_size=100), epochs=20,
                 metric=lambda out, y: (out.argmax(1) == y).float().mean().item())
-'''
+"""
 
 
 def program(folder: Path, ending: str = "") -> str:

@@ -1,7 +1,8 @@
 """What `watch` writes down while a model trains: numbers only, and only what torch's own hooks give.
 
-Two kinds: what costs nothing is written at every step; what has to look at whole tensors is written at sampled steps,
-and ``at`` says which these were. Nothing here judges: that is for `seminal.doctor.rules`.
+Two kinds: what costs little is written at the steps in ``seen``, which are all steps where the schedule was given, and the
+sampled ones where the watch keeps to a budget; what has to look at whole tensors is written at sampled steps, and ``at``
+says which these were. Nothing here judges: that is for `seminal.doctor.bedside` and `seminal.doctor.rules`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Layer:
-    """What a module without children gave, at the sampled steps (lists as long as `Vitals.at`)."""
+    """What a module without children, or with parameters of its own, gave at the sampled steps: lists as long as
+    `Vitals.at`, NaN where it was not called with gradients. Of a large output only the first rows are looked at."""
 
-    kind: str  # the class's name: "Linear", "ReLU", "LSTM" …
+    kind: str  # the class's name ("Linear", "ReLU", "LSTM" …), or that of an activation called as a function ("relu")
     spread: list[float] = field(default_factory=list)  # standard deviation over everything
     rows: list[float] = field(default_factory=list)  # standard deviation over rows, averaged over units
     size: list[float] = field(default_factory=list)  # largest absolute value
-    silent: list[float] = field(default_factory=list)  # share of units that are exactly 0 in every row of the batch
-    flat: list[float] = field(default_factory=list)  # sigmoid and tanh: share of values within 1 % of an end
+    silent: list[float] = field(default_factory=list)  # share of units (channels) that are exactly 0 in every row
+    flat: list[float] = field(default_factory=list)  # sigmoid, tanh …: share of values within 0.01 of an end; else NaN
 
 
 @dataclass
@@ -56,16 +58,19 @@ class Vitals:
     validating: list[bool] = field(default_factory=list)
     validated: list[int] = field(default_factory=list)
     at: list[int] = field(default_factory=list)  # sampled steps
-    layers: dict[str, Layer] = field(default_factory=dict)  # by module name, in the order of the forward pass
+    # By module name, in the order of the forward pass; activations called as functions by "MODULE.relu", "MODULE.relu#2" …
+    layers: dict[str, Layer] = field(default_factory=dict)
     weights: dict[str, Weight] = field(default_factory=dict)  # by parameter name
     output: Layer | None = None  # of the whole model
     low: list[float] = field(default_factory=list)  # smallest and largest output at the sampled steps
     high: list[float] = field(default_factory=list)
-    broken: str = ""  # where the first value that is not finite came from; empty: none did
+    # Where the first value that is not finite came from: "input", "weight NAME", "layer NAME", "gradient NAME", "loss", or
+    # "gradient" where nobody knows whose. Empty: none did.
+    broken: str = ""
     broken_step: int | None = None
     broken_rows: tuple[int, ...] = ()  # rows of that batch
     moody: tuple[str, ...] = ()  # modules that behave otherwise in evaluation
-    cost: float = 0.0  # seconds that watching took
+    cost: float = 0.0  # seconds that watching took, without the calls of hooks that return at once
     seconds: float = 0.0  # … of so many in all
 
     def clipped(self) -> list[float]:

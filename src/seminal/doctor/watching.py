@@ -72,6 +72,7 @@ def watch(
     share of the time of a step; a number n, at every n-th step; None, never. With "auto" nothing but the loss is written
     down at the other steps; else norms of the gradient are. ``stop_on_nonfinite``: raise `NotFinite` where a loss is not
     finite; where a gradient is not, before the optimiser moves, if looking at it in every step is within the budget too.
+    None: yes with "auto"; no in an examination, which chooses its looks itself and wants to see what comes after.
 
     Raises `UserError` for a model that went through ``torch.compile``, or whose parameters have no size yet.
     """

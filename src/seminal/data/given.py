@@ -153,7 +153,7 @@ def _places(tokenizer: Tokenizer, parts: Mapping[int, int], rows: int, copied: b
         if number is None:
             raise UserError(
                 f"{tokenizer.place} gives each of its {len(tokenizer.tokens):,} tokens for some text, and none is left to "
-                f"stand for {SPECIAL[part]}: add a special token to it (and a row to the embedding), then import it."
+                f"stand for `{SPECIAL[part]}`: add a special token to it (and a row to the embedding), then import it."
             )
         found[part] = number
     return tuple(found[part] for part in range(len(SPECIAL)))

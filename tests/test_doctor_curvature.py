@@ -110,7 +110,7 @@ def test_sharpness_of_a_parabola() -> None:
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 2.0)
     # loss w²; a step of 0.05 up the gradient: 2.05² − 2²
-    assert sharpness(model, (model.weight**2).sum) == pytest.approx(2.05**2 - 4, rel=1e-4)
+    assert sharpness(model, lambda: model(torch.ones(1, 1)).square().sum()) == pytest.approx(2.05**2 - 4, rel=1e-4)
 
 
 def test_noise_scale_of_known_noise() -> None:

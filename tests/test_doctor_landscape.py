@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -9,10 +11,17 @@ from torch import nn
 from seminal.doctor.landscape import filter_normalised, of_the_path, projected, surface
 
 
+def _square_of(weight: torch.Tensor) -> Callable[[], torch.Tensor]:
+    def loss() -> torch.Tensor:
+        return weight.square().sum()
+
+    return loss
+
+
 def test_the_surface_of_a_parabola_is_that_parabola() -> None:
     weight = torch.tensor([1.0, -2.0])
     directions = (torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0]))
-    found = surface([weight], (weight**2).sum, directions, span=1.0, points=5)
+    found = surface([weight], _square_of(weight), directions, span=1.0, points=5)
     for row, beta in enumerate(found.betas):
         for column, alpha in enumerate(found.alphas):
             assert found.loss[row, column] == pytest.approx((1 + alpha) ** 2 + (-2 + 2 * beta) ** 2, abs=1e-5)
@@ -51,6 +60,6 @@ def test_directions_of_a_path_hold_a_path_that_lies_in_a_plane() -> None:
 def test_the_grid_is_wide_enough_for_the_path() -> None:
     weight = torch.zeros(2)
     directions = (torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
-    found = surface([weight], (weight**2).sum, directions, points=3, path=[torch.tensor([5.0, 0.0]), weight.clone()])
+    found = surface([weight], _square_of(weight), directions, points=3, path=[torch.tensor([5.0, 0.0]), weight.clone()])
     assert found.alphas[-1] > 5
     assert found.path[0].tolist() == [5.0, 0.0]

@@ -156,8 +156,6 @@ class Patient:
         self._follow("", self.model)
         self._started = time.perf_counter()
         self._begin_step()
-        if self._close:
-            self._layers.attach()  # which modules the program calls is not known yet
 
     def _end(self) -> None:
         """All hooks are gone; again has no effect."""
@@ -190,7 +188,8 @@ class Patient:
     # ------------------------------------------------------------------------------------------------------ one step
 
     def _begin_step(self) -> None:
-        """Between two steps. Hooks on layers wait until the model is called: a validation in between goes unseen."""
+        """Between two steps. Hooks on layers wait until the model is called: a validation in between goes unseen. They cannot
+        wait before it is known that the program calls the model itself, and not its parts."""
         self._waiting = dict.fromkeys(self._waiting, 0)
         self._close = self._looks.due(self._vitals.steps)
         self._seen = self._close or self._looks.every != "auto"
@@ -202,6 +201,8 @@ class Patient:
                 self._gradients.close = self._close
                 if not self._gradients.handles:
                     self._gradients.attach()
+                if self._close and "" not in self._layers.entrances:
+                    self._layers.attach()
 
     def _enters(self, name: str) -> None:
         """The model is called in a step that is seen."""

@@ -572,6 +572,23 @@ def test_weights_that_were_moved_before_the_loss_was_told_are_owned_up_to():
         late()
 
 
+def test_losses_on_another_device_are_read_later_all_at_once():
+    """As if they lay there: here is only a processor."""
+    model, (x, y) = mlp(), rows()
+    move = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, move) as patient:
+        patient._late.extend([torch.tensor(2.0), torch.tensor(1.0)])
+        F.cross_entropy(model(x[0]), y[0]).backward()
+        move.step()  # a close look
+        assert patient._late == []
+        patient._late.append(torch.tensor(math.nan))
+        assert patient.vitals.loss[:2] == [2.0, 1.0]  # to look does not stop the run
+        assert (patient.vitals.broken, patient.vitals.broken_step) == ("loss", 1)
+        patient._late.append(torch.tensor(math.nan))
+        with pytest.raises(NotFinite, match="moved since"):
+            patient._settle(stop=True)
+
+
 def test_masks_of_minus_infinity_are_no_data():
     model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     mask = nn.Transformer.generate_square_subsequent_mask(4)

@@ -124,18 +124,18 @@ class Patient:
             if loss.device.type != "cpu":  # to wait for the device would slow every step
                 self._late.append(loss)
                 if len(self._late) == LATE:
-                    self._settle()
+                    self._settle(self.stop_on_nonfinite)
                 return
         value = float(loss)
         self._vitals.loss.append(value)
         if not math.isfinite(value):
-            self._breaks("loss")
+            self._breaks("loss", self.stop_on_nonfinite)
 
     @property
     def vitals(self) -> Vitals:
         """All that was written down so far."""
         if self._late:
-            self._settle()
+            self._settle(stop=False)
         if self._handles:
             self._vitals.seconds, self._vitals.cost = time.perf_counter() - self._started, self._clock.spent
         return self._vitals
@@ -255,7 +255,7 @@ class Patient:
         self._check = self._clock.spent - before
         # A fused optimiser under a gradient scaler is called with overflowed gradients, and skips the step itself.
         if not finite and vars(optimizer).get("found_inf") is None:
-            self._breaks("gradient")
+            self._breaks("gradient", self.stop_on_nonfinite)
 
     def _stepped(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """An optimiser has moved."""
@@ -303,33 +303,33 @@ class Patient:
             self._gradients.detach()
             self._guarded = self._check < self._looks.budget / 4 * (seconds - spent) / self._vitals.steps
             if self._late:
-                self._settle()
+                self._settle(self.stop_on_nonfinite)
         for name, module in self._layers.entrances.items():
             if name not in self._entered:
                 self._follow(name, module)
 
     # -------------------------------------------------------------------------------------------------- what is not finite
 
-    def _settle(self) -> None:
+    def _settle(self, stop: bool) -> None:
         """Read the losses that lie on another device."""
         late = fetched(self._late)
         self._late = []
         self._vitals.loss.extend(late)
         if not all(map(math.isfinite, late)):
             self._moved = True
-            self._breaks("loss")
+            self._breaks("loss", stop)
 
-    def _breaks(self, what: str) -> None:
-        if self._vitals.broken_step is not None and not self.stop_on_nonfinite:
+    def _breaks(self, what: str, stop: bool) -> None:
+        vitals = self._vitals
+        if vitals.broken_step is not None and not stop:
             return
         self._idle = True
         try:
             broken = first_break(self.model, self._call, what)
         finally:
             self._idle = False
-        vitals = self._vitals
         if vitals.broken_step is None:
             vitals.broken, vitals.broken_step, vitals.broken_rows = broken.where, vitals.steps, broken.rows
-        if self.stop_on_nonfinite:
+        if stop:
             self._end()
             raise NotFinite(vitals.steps, broken, self._moved)

@@ -68,8 +68,13 @@ def measured(model: nn.Module, recipe: Recipe, batch: Batch, *, seconds: float =
     eighth = time.perf_counter() - started
     rows = max(8, min(rows, int(8 * seconds / len(candidates) / 3 / max(eighth, 1e-4))))
     batch = _head(batch, rows)
-    told = [_pass(m, recipe, batch, c) for c, m in copies]
-    best = [float("inf")] * len(candidates)
+    told = [_pass(copies[0][1], recipe, batch, copies[0][0])]
+    for candidate, twin in list(copies[1:]):
+        try:
+            told.append(_pass(twin, recipe, batch, candidate))
+        except RuntimeError:  # a number format that a layer has no kernel for is no choice
+            copies.remove((candidate, twin))
+    best = [float("inf")] * len(copies)
     deadline = time.perf_counter() + seconds
     for _ in range(20):
         for i, (candidate, twin) in enumerate(copies):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 # One batch: named tensors whose first dimension is the row. ``index`` names the rows within their split, so that a
@@ -318,6 +319,16 @@ class Writer(Protocol):
     def step(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Reads ``tokens`` (R, n) and gives logits (R, vocabulary) for the one after them, and what is known now. The
         memory given is used up: a writer may write the new one into it."""
+
+
+class Generator(Protocol):
+    """A model that makes rows like those of its data out of noise."""
+
+    def noise(self, rows: int, generator: torch.Generator | None = None) -> Tensor:
+        """(rows, latent) numbers from the prior, on the model's device."""
+
+    def generate(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(rows, …) as the data are; pictures are in [0, 1]. ``labels`` (rows,): the classes, where the model takes any."""
 
 
 # ----------------------------------------------------------------------------------------------------------- the recipe

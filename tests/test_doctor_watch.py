@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from seminal import doctor
 from seminal.core import UserError
-from seminal.doctor import bedside
 from seminal.doctor.hooks import moody
 from seminal.doctor.loss_curve import curve
 from seminal.doctor.watching import NotFinite, watch
@@ -644,7 +643,7 @@ def looped(fault, steps=90, rate=3e-3):
 )
 def test_verdicts_in_a_plain_loop(fault, name):
     verdict = looped(fault)
-    assert verdict.name == name, bedside.told(verdict)
+    assert verdict.name == name, str(verdict)
     assert all(any(letter.isdigit() for letter in "".join(finding.evidence)) for finding in verdict.findings)
 
 
@@ -677,14 +676,14 @@ def test_what_cannot_be_told_is_said():
             move.step()
     verdict = patient.verdict()
     assert (verdict.name, verdict.findings) == ("cannot_tell", ())
-    assert bedside.told(verdict).startswith("cannot_tell: no loss was told")
+    assert str(verdict).startswith("cannot_tell: no loss was told")
 
 
 def test_broken_data_are_named_in_the_verdict():
     x, _ = rows()
     x[2, 1] = math.inf
     patient, _ = until_broken(x, tell=True)
-    told = bedside.told(patient.verdict())
+    told = str(patient.verdict())
     assert told.startswith("non_finite_data (0.97): at step 2 the input of the model held NaN or infinity (rows 1 of")
 
 

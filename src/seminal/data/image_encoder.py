@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from seminal.core import Batch, Chance, Crop, UserError
+from seminal.data import idx
 from seminal.data.files import Tree, hidden, open_tree
 from seminal.data.pictures import SUFFIXES, BadPicture, in_threads, open_picture, read_bytes, square
 from seminal.pieces.chance import RowChance
@@ -138,11 +139,15 @@ def _found(inputs: list[str]) -> Iterator[tuple[str, Tree, str]]:
     """What to call each picture, the tree it lies in, and its name there."""
     for given in inputs:
         path = Path(given).expanduser()
-        if path.is_file() and not given.lower().endswith(ARCHIVES):
-            yield given, _OneFile(given, path), given
+        is_one = path.is_file() and not given.lower().endswith(ARCHIVES)
+        tree: Tree = _OneFile(given, path) if is_one else open_tree(given, descend=False)
+        if pictures := idx.without_labels(tree):
+            tree, names = pictures, list(pictures.names)
+        elif is_one:
+            yield given, tree, given
             continue
-        tree = open_tree(given, descend=False)
-        names = [name for name in tree.names if not hidden(name) and name.lower().endswith(SUFFIXES)]
+        else:
+            names = [name for name in tree.names if not hidden(name) and name.lower().endswith(SUFFIXES)]
         if not names:
             raise UserError(f"{given} holds no pictures. Give .jpg, .png, … or a folder of them.")
         for name in names:

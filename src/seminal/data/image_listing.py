@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from seminal.core import DataSpec, UserError
+from seminal.data import idx
 from seminal.data.files import Tree, open_tree
 from seminal.data.image_layout import TEST, Layout, expected_tree, read_layout
 from seminal.data.pictures import SUFFIXES, BadPicture, Header, in_threads, read_header
@@ -24,7 +25,7 @@ Bad = tuple[str, str]  # a file's name, and why it is no picture
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """All pictures of a set, one row each, sorted by name.
+    """All pictures of a set, one row each, in the order of their names (IDX: of the file).
 
     ``native_size`` is (height, width) where all pictures (of a large set: of a sample) have one size; ``channels`` is 1
     where they are all grey, else 3. A row's index within its split counts the rows of that split in this order.
@@ -96,8 +97,8 @@ def scan(path: str | Path, *, split: Holdout | Fold | None = None, on_bad_file: 
     """Find the pictures of a folder or archive, their classes and their splits.
 
     Args:
-        path: ``train/<class>/…`` beside ``val/<class>/…`` (or valid, validation, test), or one folder of class folders;
-            a folder, .zip or .tar. Files anywhere below a class folder belong to it.
+        path: ``train/<class>/…`` beside ``val/<class>/…`` (or valid, validation, test), or one folder of class folders,
+            or the IDX files of MNIST; a folder, .zip or .tar. Files anywhere below a class folder belong to it.
         split: how to divide a set that has no validation part; a `Fold` also redivides training and validation
             together. None: a fifth is held out.
         on_bad_file: "refuse" the set, or "skip" the file, when one is no picture.
@@ -109,8 +110,8 @@ def scan(path: str | Path, *, split: Holdout | Fold | None = None, on_bad_file: 
     if on_bad_file not in ("refuse", "skip"):
         raise UserError(f"on_bad_file is `{on_bad_file}`: write `refuse` (stop and name the file) or `skip`.")
     tree = open_tree(path)
-    layout = read_layout(tree)
-    entries = sorted(layout.entries, key=lambda entry: entry.name)
+    tree, layout = idx.with_labels(tree) or (tree, read_layout(tree))
+    entries = list(layout.entries)
     headers, bad = _headers(tree, [entry.name for entry in entries])
     bad = [*((name, "a picture outside the class folders") for name in layout.stray), *bad]
     notes = list(layout.notes)
@@ -200,7 +201,7 @@ def _divided(
         held = folders.get(TRAIN, where)
         number = len(set(targets.tolist()))
         note = (
-            f"{held} has {number} folders with {len(targets):,} pictures and no split: "
+            f"{held} has {number} classes with {len(targets):,} pictures and no split: "
             f"made one ({100 - share}/{share}, stratified)"
         )
     divided = splits.astype("<U5")

@@ -39,19 +39,6 @@ def judged(vitals: Vitals) -> Verdict:
     return Verdict(tuple(findings), not question, question, seconds=vitals.seconds)
 
 
-def told(verdict: Verdict) -> str:
-    """The verdict as lines of text."""
-    lines = []
-    for finding in verdict.findings:
-        lines.append(f"{finding.illness} ({finding.confidence:.2f}): {'; '.join(finding.evidence)}.")
-        if finding.remedies:
-            lines.append(f"    try: {finding.remedies[0].says}")
-    if not verdict.findings:
-        healthy = "no sign of an illness; the loss falls"
-        lines.append(f"{verdict.name}: {verdict.open_question if not verdict.decided else healthy}.")
-    return "\n".join(lines)
-
-
 def _open(vitals: Vitals, loss: Curve | None) -> str:
     """The question that stays open where nothing was found."""
     if vitals.broken:

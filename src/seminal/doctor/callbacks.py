@@ -58,11 +58,9 @@ class Ward:
 
     def discharge(self, speaks: bool) -> None:
         """Training is over."""
-        from seminal.doctor.bedside import told
-
         self._stack.close()
         if self.patient is not None and speaks:
-            self.say(told(self.patient.verdict()))
+            self.say(str(self.patient.verdict()))
 
 
 def for_trainer(

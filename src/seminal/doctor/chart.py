@@ -12,6 +12,7 @@ from functools import cached_property
 from seminal.doctor import anatomy, course, one_batch, second_opinion
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.course import Course
+from seminal.doctor.data_facts import DataFacts
 from seminal.doctor.findings import Remedy
 from seminal.doctor.one_batch import OneBatch
 from seminal.doctor.program import Make, Program, undisturbed
@@ -55,6 +56,11 @@ class Chart:
             return anatomy.examined(self.make(self.seed), self.train, self.val)
 
     @cached_property
+    def facts(self) -> DataFacts:
+        """Inputs and targets, by themselves."""
+        return DataFacts(self.train, self.val, self.anatomy.kind)
+
+    @cached_property
     def course(self) -> Course:
         """The whole run, as the program would have made it, watched."""
         self.told("training once, as the program would")
@@ -77,7 +83,7 @@ class Chart:
         """What a plain, well-kept network makes of the same rows."""
         self.told("asking for a second opinion: a plain network on the same rows")
         with undisturbed():
-            return second_opinion.given(self.train, self.val, self.anatomy)
+            return second_opinion.on(self.facts)
 
     def trial(self, *remedies: Remedy, share: float = 0.25, seed: int | None = None) -> Course:
         """The run with these remedies, for a share of its steps, with the same seed and so the same batches."""

@@ -85,7 +85,7 @@ def follow(
         losses: list[float] = []
         readings: list[Reading] = []
         failed, started = "", time.perf_counter()
-        with watch(program.model, program.optimizer, every=often) as patient:
+        with watch(program.model, program.optimizer, every=often, stop_on_nonfinite=False) as patient:
             try:
                 for _, input, target in itertools.islice(batches(program), steps):
                     program.model.train()

@@ -101,3 +101,13 @@ class Verdict:
         if self.findings:
             return self.findings[0].illness
         return "healthy" if self.decided else "cannot_tell"
+
+    def __str__(self) -> str:
+        """As lines of text."""
+        lines = []
+        for finding in self.findings:
+            lines.append(f"{finding.illness} ({finding.confidence:.2f}): {'; '.join(finding.evidence)}.")
+            lines += [f"    try: {remedy.says}" for remedy in finding.remedies[:1]]
+        if not self.findings:
+            lines.append(f"{self.name}: {self.open_question if not self.decided else 'no sign of an illness'}.")
+        return "\n".join(lines)

@@ -21,10 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seminal.doctor import glance
-from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.data_facts import DataFacts, spaced
 from seminal.doctor.program import undisturbed
-from seminal.doctor.rows import Rows
 
 MOST = 2000  # training rows
 FOLDS, STEPS, BATCH, LOOKS = 3, 300, 64, 6
@@ -62,13 +60,8 @@ _NOTHING = torch.empty(0)
 Opinion.none = Opinion("unknown", 0, 0.0, 0.0, 0.0, 0.0, _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, known=False)
 
 
-def given(train: Rows, val: Rows, anatomy: Anatomy) -> Opinion:
-    """The opinion on these rows; `Opinion.none` where it is not known what is asked for."""
-    return on(DataFacts(train, val, anatomy.kind))
-
-
 def on(facts: DataFacts) -> Opinion:
-    """`given`, for rows whose facts are at hand."""
+    """The opinion on these rows; `Opinion.none` where it is not known what is asked for."""
     if facts.goal is None or min(len(facts.train), len(facts.val)) < FOLDS:
         return Opinion.none
     index = spaced(torch.arange(len(facts.train)), MOST)

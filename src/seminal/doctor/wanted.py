@@ -153,8 +153,9 @@ def answers(kind: str, target: Tensor, shape: torch.Size) -> Iterator[Tensor]:
 def constants(kind: str, train: Tensor, target: Tensor, shape: torch.Size) -> Iterator[Tensor]:
     """The best constant answers, one after the other: the frequent classes, or the mean and the median."""
     if kind in ("regression", "reconstruction"):
-        for row in (train.float().mean(0), train.float().median(0).values):
-            yield from answers(kind, row.expand(target.shape), shape)
+        for rows in (train.float(), target.float()):  # where the two differ, the training mean may be far below the scale
+            for row in (rows.mean(0), rows.median(0).values):
+                yield from answers(kind, row.expand(target.shape), shape)
         return
     if kind in ("classes", "binary"):
         values, counts = train.unique(return_counts=True)
@@ -162,11 +163,11 @@ def constants(kind: str, train: Tensor, target: Tensor, shape: torch.Size) -> It
             yield from answers(kind, torch.full_like(target, value.item()), shape)
         return
     if kind == "multi_label" and train.dim() == 2 and train.shape[1] <= 3:
-        rows: Iterator[Tensor] = (torch.tensor(bits) for bits in product((0.0, 1.0), repeat=train.shape[1]))
+        guesses: Iterator[Tensor] = (torch.tensor(bits) for bits in product((0.0, 1.0), repeat=train.shape[1]))
     elif kind == "one_hot":
         frequent = train.float().mean(0).argsort(descending=True)[:CLASSES]
-        rows = (torch.nn.functional.one_hot(c, train.shape[1]).float() for c in frequent)
+        guesses = (torch.nn.functional.one_hot(c, train.shape[1]).float() for c in frequent)
     else:
-        rows = iter([(train.float().mean(0) > 0.5).float()])
-    for row in rows:
+        guesses = iter([(train.float().mean(0) > 0.5).float()])
+    for row in guesses:
         yield from answers(kind, row.expand(target.shape), shape)

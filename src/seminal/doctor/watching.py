@@ -53,7 +53,7 @@ def watch(
     *,
     every: Every = "auto",
     budget: float = 0.01,
-    stop_on_nonfinite: bool | None = None,
+    stop_on_nonfinite: bool = True,
 ) -> Iterator[Patient]:
     """Watch a training loop::
 
@@ -72,7 +72,6 @@ def watch(
     share of the time of a step; a number n, at every n-th step; None, never. With "auto" nothing but the loss is written
     down at the other steps; else norms of the gradient are. ``stop_on_nonfinite``: raise `NotFinite` where a loss is not
     finite; where a gradient is not, before the optimiser moves, if looking at it in every step is within the budget too.
-    None: yes with "auto"; no in an examination, which chooses its looks itself and wants to see what comes after.
 
     Raises `UserError` for a model that went through ``torch.compile``, or whose parameters have no size yet.
     """
@@ -81,8 +80,7 @@ def watch(
     optimizers = [bare(o) for o in ([optimizer] if isinstance(optimizer, Optimizer) else optimizer)]
     if not optimizers:
         raise UserError("there is no optimiser to watch. Give watch(model, optimizer) the one that moves the model.")
-    patient = Patient(model, optimizers, Looks(every, budget))
-    patient.stop_on_nonfinite = every == "auto" if stop_on_nonfinite is None else stop_on_nonfinite
+    patient = Patient(model, optimizers, Looks(every, budget), stop_on_nonfinite=stop_on_nonfinite)
     patient._begin()
     try:
         yield patient
@@ -93,9 +91,10 @@ def watch(
 class Patient:
     """A model and its optimisers under observation. Made by `watch`."""
 
-    def __init__(self, model: nn.Module, optimizers: list[Optimizer], looks: Looks) -> None:
-        self.model, self.optimizers = model, optimizers
-        self.stop_on_nonfinite = True
+    def __init__(
+        self, model: nn.Module, optimizers: list[Optimizer], looks: Looks, *, stop_on_nonfinite: bool
+    ) -> None:
+        self.model, self.optimizers, self.stop_on_nonfinite = model, optimizers, stop_on_nonfinite
         self._looks = looks
         self._vitals = Vitals()
         self._sheet, self._clock = Sheet(), Clock()

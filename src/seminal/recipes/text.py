@@ -111,7 +111,7 @@ def sentence_pairs(variant: str, model: Any, epochs: int) -> Recipe:
         sources={
             "model": "for 30,000 pairs: the paper's widths divided by four",
             "epochs": "of small data: a round number; of large ones: those of the paper",
-            "batch": "4,096 tokens, as the modern recipe of the Transformer",
+            "batch": "about 140 pairs of 30 tokens: enough steps for 30,000 pairs",
             "lr": "Kingma and Ba 2015: the usual rate of Adam",
             "schedule": "warm-up, then cosine: Loshchilov and Hutter 2017",
             "clip": "1, as in Bahdanau et al. 2015, B.2",

@@ -21,7 +21,7 @@ from seminal.decode.beam import Beam
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import FixedCrop
 from seminal.report.terminal import console, say, table
-from seminal.runs import portrait, text_scores
+from seminal.runs import portrait, text_predictions, text_scores
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
@@ -84,7 +84,7 @@ def evaluate(ask: EvalAsk) -> int:
         metrics = text_scores.language(recipe.task.summary(scored(model, source, recipe, order)), source.spec, split)
     elif source.spec.kind == "tagged":
         metrics = recipe.task.summary(scored(model, source, recipe, order))
-        _write_csv(folder.path / "predictions.csv", text_scores.HEAD, text_scores.tagged(model, source, recipe, order))
+        _write_csv(folder.path / "predictions.csv", text_scores.HEAD, text_predictions.tagged(model, source, recipe, order))
     else:
         metrics = _ten_crops(model, source, recipe, order) if ask.ten_crop else {}
         metrics = metrics or recipe.task.summary(scored(model, source, recipe, order))
@@ -177,9 +177,9 @@ def predict(run: str, inputs: list[str], *, top: int = 3, csv_file: str | None =
     if kind in (Translation, Language):
         verb = "translate" if kind is Translation else "generate"
         raise UserError(f"{run} predicts no classes: write `seminal {verb} {run}`.")
-    inputs = text_scores.spread_out(inputs, encoder_of(folder))
+    inputs = text_predictions.spread_out(inputs, encoder_of(folder))
     if kind is Tagging:
-        return text_scores.print_tags(
+        return text_predictions.print_tags(
             best_model(folder, plan, device_for(plan.run.device)), folder, inputs, as_json=as_json
         )
     lines: list[list[str]] = []

@@ -12,7 +12,6 @@ from seminal.decode.beam import Beam, beam
 from seminal.decode.rules import translating
 from seminal.decode.sampling import write
 from seminal.pieces.next_token import perplexity
-from seminal.runs.text_predictions import print_tags, spread_out, tagged  # noqa: F401 (judging looks for them here)
 
 HEAD = ["row", "source", "true", "predicted"]
 

@@ -33,7 +33,7 @@ FEW = 5  # validation rows of a class: fewer say nothing
 
 
 def judge(chart: Chart) -> Finding | None:
-    facts = DataFacts(chart.train, chart.val, chart.anatomy.kind)
+    facts = chart.facts
     if facts.labels is None:
         return None
     shares = facts.shares[0]

@@ -40,7 +40,7 @@ EXPLAINS = frozenset({"overfitting", "underfitting", "label_noise", "batch_conta
 def judge(chart: Chart) -> Finding | None:
     if min(len(chart.train), len(chart.val)) < 20:
         return None
-    facts = DataFacts(chart.train, chart.val, chart.anatomy.kind)
+    facts = chart.facts
     found = [*_classes(chart, facts), *_inputs(chart, facts), *_scale(chart, facts)]
     if not found:
         return None

@@ -19,7 +19,6 @@ from torch import nn
 
 from seminal.doctor import pace, remedies, signs, specimens
 from seminal.doctor.chart import Chart
-from seminal.doctor.data_facts import DataFacts
 from seminal.doctor.findings import Finding
 
 STAGE = "optimisation"
@@ -32,7 +31,7 @@ EXPLAINS = frozenset(
 
 
 def judge(chart: Chart) -> Finding | None:
-    facts = DataFacts(chart.train, chart.val, chart.anatomy.kind)
+    facts = chart.facts
     if facts.tokens:
         return None
     mean, spread, ratio = facts.scale

@@ -36,7 +36,7 @@ EXPLAINS = frozenset(
 
 
 def judge(chart: Chart) -> Finding | None:
-    facts = DataFacts(chart.train, chart.val, chart.anatomy.kind)
+    facts = chart.facts
     for sign in (_constant, _renumbered, _moved, _unrelated):
         for confidence, evidence, cure in sign(chart, facts):
             return Finding("label_bug", confidence, evidence, cure, (), EXPLAINS)

@@ -31,7 +31,7 @@ FEW = 150  # rows
 
 
 def judge(chart: Chart) -> Finding | None:
-    facts = DataFacts(chart.train, chart.val, chart.anatomy.kind)
+    facts = chart.facts
     if facts.labels is None or len(chart.train) < FEW:
         return None
     opinion = chart.opinion

@@ -36,7 +36,7 @@ MOST = 2000
 
 
 def judge(chart: Chart) -> Finding | None:
-    facts = DataFacts(chart.train, chart.val, chart.anatomy.kind)
+    facts = chart.facts
     found = [*_copies(chart, facts), *_column(chart, facts)]
     if not found:
         return None

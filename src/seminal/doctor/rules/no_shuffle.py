@@ -16,7 +16,7 @@ import torch
 
 from seminal.doctor import remedies, signs, specimens
 from seminal.doctor.chart import Chart
-from seminal.doctor.data_facts import DataFacts, order
+from seminal.doctor.data_facts import order
 from seminal.doctor.findings import Finding
 from seminal.doctor.program import undisturbed
 from seminal.doctor.rows import shuffled
@@ -29,7 +29,7 @@ EXPLAINS = frozenset({"lr_high", "lr_low", "optimizer", "epochs_few", "saddle_pl
 def judge(chart: Chart) -> Finding | None:
     if shuffled(chart.program.train):
         return None
-    facts = DataFacts(chart.train, chart.val, chart.anatomy.kind)
+    facts = chart.facts
     with undisturbed():
         found = order(chart.program.train, facts)
     if found is None or found.clumped < ALIKE or signs.well(chart) or not chart.in_time:

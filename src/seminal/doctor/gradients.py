@@ -141,7 +141,7 @@ class Weights:
         self.parameters, self.vitals, self.sheet = dict(model.named_parameters()), vitals, sheet
         self._before: list[Tensor] = []
         for name, parameter in self.parameters.items():
-            vitals.weights[name] = Weight(tuple(parameter.shape))
+            vitals.weights.setdefault(name, Weight(tuple(parameter.shape)))
 
     def own(self, optimizers: list[Optimizer]) -> None:
         """Who learns, and whom an optimiser has: either may change during a run."""

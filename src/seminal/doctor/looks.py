@@ -15,8 +15,8 @@ FINE = 64  # looks while the number of steps doubles, at most: a long run needs 
 class Clock:
     """Seconds that watching took: all that is done inside ``with clock``."""
 
-    def __init__(self) -> None:
-        self.spent = 0.0
+    def __init__(self, spent: float = 0.0) -> None:
+        self.spent = spent
         self._since = 0.0
 
     def __enter__(self) -> None:

@@ -8,7 +8,9 @@ says which these were. Nothing here judges: that is for `seminal.doctor.bedside`
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 
 @dataclass
@@ -73,6 +75,25 @@ class Vitals:
     cost: float = 0.0  # seconds that watching took, without the calls of hooks that return at once
     seconds: float = 0.0  # … of so many in all
 
+    def note(self) -> dict[str, Any]:
+        """Everything, as JSON's own types."""
+        return asdict(self)
+
+    @staticmethod
+    def of(note: Mapping[str, Any]) -> Vitals:
+        """The inverse of `note`."""
+        vitals = _filled(Vitals, note)
+        vitals.layers = {name: _filled(Layer, layer) for name, layer in note["layers"].items()}
+        vitals.weights = {name: _filled(Weight, weight) for name, weight in note["weights"].items()}
+        vitals.output = note["output"] and _filled(Layer, note["output"])
+        return vitals
+
     def clipped(self) -> list[float]:
         """For each step, which share of the gradient's norm the optimiser was given: below 1 where it was clipped."""
         return [t / g if g > 0 and math.isfinite(g) else 1.0 for g, t in zip(self.gradient, self.taken, strict=True)]
+
+
+def _filled(kind: Any, note: Mapping[str, Any]) -> Any:
+    """A record that can be written on: what was read may be made of tuples."""
+    lists = {f.name for f in fields(kind) if f.default_factory is list}
+    return kind(**{name: list(value) if name in lists else value for name, value in note.items()})

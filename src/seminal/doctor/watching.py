@@ -54,6 +54,7 @@ def watch(
     every: Every = "auto",
     budget: float = 0.01,
     stop_on_nonfinite: bool = True,
+    vitals: Vitals | None = None,
 ) -> Iterator[Patient]:
     """Watch a training loop::
 
@@ -72,6 +73,7 @@ def watch(
     share of the time of a step; a number n, at every n-th step; None, never. With "auto" nothing but the loss is written
     down at the other steps; else norms of the gradient are. ``stop_on_nonfinite``: raise `NotFinite` where a loss is not
     finite; where a gradient is not, before the optimiser moves, if looking at it in every step is within the budget too.
+    ``vitals``: notes of the same run before it was interrupted; they are continued.
 
     Raises `UserError` for a model that went through ``torch.compile``, or whose parameters have no size yet.
     """
@@ -80,7 +82,8 @@ def watch(
     optimizers = [bare(o) for o in ([optimizer] if isinstance(optimizer, Optimizer) else optimizer)]
     if not optimizers:
         raise UserError("there is no optimiser to watch. Give watch(model, optimizer) the one that moves the model.")
-    patient = Patient(model, optimizers, Looks(every, budget), stop_on_nonfinite=stop_on_nonfinite)
+    patient = Patient(model, optimizers, Looks(every, budget), vitals or Vitals())
+    patient.stop_on_nonfinite = stop_on_nonfinite
     patient._begin()
     try:
         yield patient
@@ -91,13 +94,12 @@ def watch(
 class Patient:
     """A model and its optimisers under observation. Made by `watch`."""
 
-    def __init__(
-        self, model: nn.Module, optimizers: list[Optimizer], looks: Looks, *, stop_on_nonfinite: bool
-    ) -> None:
-        self.model, self.optimizers, self.stop_on_nonfinite = model, optimizers, stop_on_nonfinite
+    def __init__(self, model: nn.Module, optimizers: list[Optimizer], looks: Looks, vitals: Vitals) -> None:
+        self.model, self.optimizers = model, optimizers
+        self.stop_on_nonfinite = True
         self._looks = looks
-        self._vitals = Vitals()
-        self._sheet, self._clock = Sheet(), Clock()
+        self._vitals = vitals
+        self._sheet, self._clock = Sheet(), Clock(vitals.cost)
         self._layers = Layers(model, self._vitals, self._sheet, self._clock)
         self._weights = Weights(model, self._vitals, self._sheet)
         self._gradients = Gradients(model, self._clock)
@@ -130,6 +132,13 @@ class Patient:
         if not math.isfinite(value):
             self._breaks("loss", self.stop_on_nonfinite)
 
+    def norm(self, norm: float) -> None:
+        """Tell the norm of the gradient of the step just made, before clipping, where backward leaves it at another scale:
+        a loop that sums losses and divides once. Else nobody need tell it."""
+        vitals = self._vitals
+        if vitals.seen and vitals.seen[-1] == vitals.steps - 1:
+            vitals.gradient[-1] = norm
+
     @property
     def vitals(self) -> Vitals:
         """All that was written down so far."""
@@ -153,7 +162,7 @@ class Patient:
             self._handles.append(optimizer.register_step_pre_hook(self._steps))
             self._handles.append(optimizer.register_step_post_hook(self._stepped))
         self._follow("", self.model)
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - self._vitals.seconds
         self._begin_step()
 
     def _end(self) -> None:

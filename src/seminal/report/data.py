@@ -124,6 +124,32 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Found:
+    """An illness of a run: what it means, why it is believed, and what helps."""
+
+    illness: str
+    means: str
+    confidence: float
+    evidence: tuple[str, ...]  # sentences with numbers
+    advice: tuple[str, ...] = ()  # what to do, in sentences
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What the doctor's watch saw of a run: the verdict, and at some ``steps`` for each layer (name → one number for each
+    of these steps) how far a step moved its weights, as a share of their norm, and which share of its units was 0 for all
+    rows."""
+
+    name: str  # "healthy", "cannot_tell", or the surest illness
+    says: str  # in a sentence
+    found: tuple[Found, ...] = ()
+    steps: tuple[int, ...] = ()
+    moved: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    silent: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    looked: str = ""  # how often, and what it cost
+
+
+@dataclass(frozen=True)
 class Report:
     """What a run came to.
 
@@ -155,6 +181,7 @@ class Report:
     worst: tuple[Translated, ...] = ()  # worst first
     tagged: tuple[Tagged, ...] = ()  # worst first
     evidence: tuple[Evidence, ...] = ()  # of the first of ``mistakes``, in their order
+    doctor: Doctor | None = None
     settings: tuple[tuple[str, str, str], ...] = ()  # (name, value, where the value comes from)
     departures: tuple[Departure, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

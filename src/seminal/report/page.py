@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seminal.report import figures, texts
+from seminal.report import figures, texts, vitals
 from seminal.report.data import Report
 from seminal.report.words import capital, metric_name, number, printable, share
 
@@ -78,6 +78,7 @@ def _plots(report: Report) -> dict[str, list[figures.Figure]]:
     by_class = [figure for figure in (figures.confusion(report), figures.recalls(report)) if figure is not None]
     return {
         "curves": figures.curves(report),
+        "doctor": vitals.plots(report.doctor),
         "classes": by_class,
         "regression": figures.regression(report),
         "attention": texts.attention(report),
@@ -88,6 +89,7 @@ def _sections(report: Report, plots: dict[str, list[figures.Figure]]) -> list[tu
     """(id, heading) of the sections this run has something for, in the order of the page."""
     present = [
         ("curves", "Curves", plots["curves"]),
+        ("doctor", "Doctor", report.doctor),
         ("classes", "Classes", plots["classes"]),
         ("regression", "Predicted and true", plots["regression"]),
         ("attempts", f"{_written(report)} over time", report.attempts),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seminal.core import Goal, Step
+from seminal.doctor.vitals import Vitals
 
 SAMPLES = 12  # epochs whose texts are kept, at most
 KEPT = 4000  # steps in the trace, at most; then every second one is dropped, and half as many are added from there on
@@ -25,6 +26,7 @@ class Diary:
     seconds: float = 0.0  # spent in steps
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch so far
     samples: list[dict[str, Any]] = field(default_factory=list)  # "epoch", and the "texts" written after it
+    vitals: Vitals = field(default_factory=Vitals)  # what the doctor's watch wrote down
 
     def step(self, step: Step, amount: float, seconds: float) -> None:
         """Note a step on ``amount`` rows (or tokens) that took so long."""
@@ -49,7 +51,7 @@ class Diary:
         sums = self.sums
         row: dict[str, float | None] = {"epoch": step.epoch + 1, "step": step.number}
         row |= {f"train_{n}": value / sums["weight"] for n, value in sums.items() if n.startswith("loss")}
-        row |= {f"train_{name}": value for name, value in train.items() if name != "loss"}
+        row |= {f"train_{name}": value for name, value in train.items() if not name.startswith("loss")}
         row |= {f"val_{name}": value for name, value in val.items()}
         row |= {"lr": step.lr, "grad_norm": sums["grad_norm"] / sums["steps"]}
         row |= {"rows_per_s": sums["rows"] / max(sums["seconds"], 1e-9), "seconds": self.seconds}
@@ -90,7 +92,7 @@ class Diary:
 
     def note(self) -> dict[str, Any]:
         """Everything, as JSON."""
-        return {name: value for name, value in vars(self).items() if name != "goal"}
+        return {name: value for name, value in vars(self).items() if name != "goal"} | {"vitals": self.vitals.note()}
 
     def restore(self, note: Mapping[str, Any]) -> None:
         """The inverse of `note`."""
@@ -99,3 +101,4 @@ class Diary:
         self.best = note["best"] and dict(note["best"])
         self.stride, self.seconds, self.sums = note["stride"], note["seconds"], dict(note["sums"])
         self.samples = [dict(sample) for sample in note.get("samples", [])]  # runs of earlier versions have none
+        self.vitals = Vitals.of(note["vitals"]) if "vitals" in note else Vitals()

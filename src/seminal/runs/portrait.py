@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seminal.core import DataSpec, Order, Recipe, Source
+from seminal.core import DataSpec, Generator, Order, Recipe, Source
 from seminal.pieces.measure import parameters
 from seminal.report import data as report_data
 from seminal.report import page
 from seminal.report.data import Citation, Picture, Report, Scatter
 from seminal.report.pictures import first_filters, png
 from seminal.report.words import metric_name, shortened
-from seminal.runs import evidence
+from seminal.runs import evidence, observing
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
@@ -27,11 +27,13 @@ from seminal.runs.machine import device_for
 from seminal.runs.plan import Plan, best_model
 from seminal.runs.shelf import papers, published
 from seminal.runs.text_portrait import text_of, with_texts
+from seminal.tasks.reconstruction import Reconstruction
 from seminal.train.evaluate import predicted
 
 PERCENT = ("top1", "top5", "recall", "accuracy", "f1")
 MISTAKES = 24
 PER_CLASS = 4
+EXAMINED = ("images", "table", "labelled")  # forms of data with one answer for each row
 LONGEST_TEXT = 400  # characters of a text that is shown
 
 
@@ -61,9 +63,12 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
         command=(folder.path / "command.txt").read_text(encoding="utf-8").strip(),
         notes=spec.notes,
         next_commands=next_commands(folder, spec),
+        doctor=observing.page(diary, goal),
     )
     if spec.kind in ("pairs", "stream", "tagged"):
         return with_texts(report, model, plan, source, diary)
+    if isinstance(model, Generator) or isinstance(recipe.task, Reconstruction):
+        return report
     if spec.classes:
         return _with_classes(report, model, plan, source)
     return _with_scatter(report, model, plan, source)
@@ -82,6 +87,7 @@ def next_commands(folder: RunFolder, spec: DataSpec) -> tuple[tuple[str, str], .
         first,
         (f"seminal eval {run}", "score the best weights again"),
         (f"seminal compare {run} OTHER", "see what another run did otherwise"),
+        *[(f"seminal doctor {run}", "find out by experiments what holds it back")] * (spec.kind in EXAMINED),
     )
 
 

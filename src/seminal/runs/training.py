@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from seminal.runs.borrowing import load
 from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import Stop, command_line, device_for, environment, joined, keep_memory
+from seminal.runs.observing import broken, lines, observed, verdict
 from seminal.runs.plan import Plan, model_of, plan_of, source_of, split_table
 from seminal.runs.text_portrait import written
 from seminal.train import distributed
@@ -115,8 +117,8 @@ def carry_on(run: Run) -> int:
     if run.plan.run.deterministic:
         torch.use_deterministic_algorithms(True)
     try:
-        with Stop() as stop, _progress(run) as progress:
-            finished = _steps(run, progress, stop)
+        with Stop() as stop, _progress(run) as progress, observed(run) as told:
+            finished = _steps(run, progress, stop, told)
     except NonFiniteError as error:
         _save(run)
         raise UserError(_told(run, error)) from None
@@ -132,7 +134,7 @@ def carry_on(run: Run) -> int:
     return 0
 
 
-def _steps(run: Run, progress: Progress, stop: Stop) -> bool:
+def _steps(run: Run, progress: Progress, stop: Stop, told: Callable[[Step], None]) -> bool:
     """All steps that are left. Returns False where the user stopped it."""
     saved, cost, clock, pace = time.monotonic(), 0.0, time.perf_counter(), 0.0
     board = _tensorboard(run)
@@ -144,6 +146,7 @@ def _steps(run: Run, progress: Progress, stop: Stop) -> bool:
         pace = took if not pace else 0.9 * pace + 0.1 * took
         amount = step.weight if counts_tokens else step.rows
         run.diary.step(step, amount, took)
+        told(step)
         progress.step(step, amount / pace)
         enough = False
         if step.ends_epoch:
@@ -261,6 +264,8 @@ def _farewell(run: Run) -> None:
     if best:
         value = f"{best[goal.metric]:.1%}" if goal.metric in portrait.PERCENT else f"{best[goal.metric]:.4g}"
         say("best", f"{value} {metric_name(goal.metric)} (epoch {best['epoch']:.0f}) · {folder}/best.safetensors")
+    for number, line in enumerate(lines(verdict(run.diary, goal), folder)):
+        say("" if number else "doctor", line)
     say("report", f"{folder}/report.html")
     say("next", portrait.next_commands(run.folder, run.source.spec)[0][0], wrap=False)
 
@@ -271,8 +276,8 @@ def _told(run: Run, error: NonFiniteError) -> str:
     rows = f" Rows: {', '.join(names)}{more}." if names else ""
     mended = ", or with those rows mended" if names else ""
     return (
-        f"training stopped before step {error.step}: {error.cause}.{rows} The last good weights are in "
-        f"{run.folder.path}/last.state. Start again with a smaller --lr, or with --clip-grad 1{mended}."
+        f"training stopped before step {error.step}: {error.cause}.{rows}{broken(run.diary.vitals, error)} The last good "
+        f"weights are in {run.folder.path}/last.state. Start again with a smaller --lr, or with --clip-grad 1{mended}."
     )
 
 

@@ -1,0 +1,112 @@
+"""The doctor's eye on our own runs: it watches every step, and says at the end what it saw.
+
+What it wrote down is part of the diary: it is saved with the state and goes on after a resume.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from numpy import linspace
+
+from seminal.core import Goal, Step
+from seminal.doctor import bedside, epochs
+from seminal.doctor.findings import ILLNESSES, Finding, Verdict
+from seminal.doctor.vitals import Vitals
+from seminal.doctor.watching import watch
+from seminal.report.data import Doctor, Found
+from seminal.report.words import share
+from seminal.runs.diary import Diary
+from seminal.train import distributed
+from seminal.train.nonfinite import NonFiniteError
+
+if TYPE_CHECKING:
+    from seminal.runs.training import Run
+
+SHOWN_LOOKS, SHOWN_LAYERS = 80, 40  # columns and rows of the report's maps, at most
+
+
+@contextlib.contextmanager
+def observed(run: Run) -> Iterator[Callable[[Step], None]]:
+    """While this is open the run is watched; the function it gives is told every step. One process alone is watched: the
+    gradients that a hook sees there are those of all rows. A compiled model calls no hooks."""
+    precision = run.plan.recipe.precision
+    if distributed.world() > 1 or (precision is not None and precision.compile):
+        yield lambda step: None
+        return
+    optimisers = list(run.state.optimisers.values())
+    # The loop itself stops before a step that is not finite, and knows the rows.
+    with watch(run.model, optimisers, stop_on_nonfinite=False, vitals=run.diary.vitals) as patient:
+
+        def told(step: Step) -> None:
+            if len(step.loss) == 1:  # the loss of a game need not fall
+                patient.loss(next(iter(step.loss.values())))
+            patient.norm(math.hypot(*step.grad_norm.values()))
+            run.diary.vitals = patient.vitals
+
+        yield told
+
+
+def verdict(diary: Diary, goal: Goal) -> Verdict:
+    """What can be said of a run without an experiment: from its vitals, and from its epochs."""
+    found = bedside.judged(diary.vitals)
+    curves = epochs.judged(diary.rows, goal)
+    if curves is None or any(finding.illness == curves.illness for finding in found.findings):
+        return found
+    return replace(found, findings=(*found.findings, curves), decided=True, open_question="")
+
+
+def page(diary: Diary, goal: Goal) -> Doctor | None:
+    """The doctor's part of the report; None where the run was not watched."""
+    vitals, found = diary.vitals, verdict(diary, goal)
+    if not vitals.at:
+        return None
+    said = {
+        "healthy": "Nothing that was seen while it trained is a sign of an illness.",
+        "cannot_tell": f"Nothing that was seen tells what is wrong, if anything is: {found.open_question}.",
+    }.get(found.name, "What was seen while it trained tells that something is wrong.")
+    looks = [round(i) for i in linspace(0, len(vitals.at) - 1, min(SHOWN_LOOKS, len(vitals.at)))]
+    matrices = {n.removesuffix(".weight"): w.change for n, w in vitals.weights.items() if len(w.shape) > 1}
+    rectified = {n: layer.silent for n, layer in vitals.layers.items() if "relu" in layer.kind.lower()}
+    silent = {name: values for name, values in rectified.items() if any(value > 0 for value in values)}
+    cost = share(vitals.cost / max(vitals.seconds, 1e-9))
+    return Doctor(
+        found.name,
+        said,
+        tuple(Found(f.illness, ILLNESSES[f.illness], f.confidence, f.evidence, _advice(f)) for f in found.findings),
+        tuple(vitals.at[i] for i in looks),
+        {name: tuple(values[i] for i in looks) for name, values in _some(matrices).items()},
+        {name: tuple(values[i] for i in looks) for name, values in _some(silent).items()},
+        f"{len(vitals.at)} of {vitals.steps:,} steps were looked at closely, which took {cost} of the time.",
+    )
+
+
+def _advice(finding: Finding) -> tuple[str, ...]:
+    return tuple(remedy.says for remedy in finding.remedies[:2])
+
+
+def _some(layers: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """At most `SHOWN_LAYERS`, evenly spaced from the first to the last."""
+    names = list(layers)
+    kept = {round(i) for i in linspace(0, len(names) - 1, min(SHOWN_LAYERS, len(names)))}
+    return {name: layers[name] for place, name in enumerate(names) if place in kept}
+
+
+def lines(found: Verdict, folder: Path) -> Iterator[str]:
+    """The verdict at the end of a run, in as few lines as it needs."""
+    for finding in found.findings:
+        yield f"{finding.illness} ({finding.confidence:.2f}): {ILLNESSES[finding.illness]}; {finding.evidence[0]}"
+    if found.findings:
+        yield f"`seminal doctor {folder}` proves it by experiment, and `--cure` looks for what helps"
+
+
+def broken(vitals: Vitals, error: NonFiniteError) -> str:
+    """Why a loss or a gradient is not finite, as far as the steps before it tell; empty where they do not."""
+    known = replace(vitals, broken=vitals.broken or "gradient", broken_step=error.step)
+    finding = next(iter(bedside.judged(known).findings), None)
+    return f" The doctor says {finding.illness}: {'; '.join(finding.evidence[1:])}." if finding is not None else ""

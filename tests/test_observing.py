@@ -1,0 +1,132 @@
+"""Our own runs under the doctor's eye: nothing changes, what was seen goes on after a resume, and it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+
+import pytest
+import torch
+
+from command_line import typed
+from seminal.core import Goal
+from seminal.doctor import epochs
+from seminal.doctor.vitals import Layer, Vitals, Weight
+from seminal.doctor.watching import watch
+from seminal.report import vitals as plots
+from seminal.report.data import Doctor
+from seminal.runs import training
+from seminal.runs.folder import RunFolder
+
+
+def test_vitals_come_back_from_their_note():
+    vitals = Vitals(steps=3, loss=[2.0, math.inf, 1.0], at=[0, 1], moody=("drop",), broken_rows=(1, 2))
+    vitals.layers["a"] = Layer("ReLU", silent=[0.0, 0.5])
+    vitals.weights["a.weight"] = Weight((2, 3), change=[0.1, 0.2], moved=True)
+    vitals.output = Layer("Linear", rows=[1.0])
+    note = json.loads(json.dumps(vitals.note()))
+    assert Vitals.of(note).loss == vitals.loss
+    assert Vitals.of(note).layers == vitals.layers
+    back = Vitals.of(note)
+    back.loss.append(0.5)
+    back.weights["a.weight"].change.append(0.3)  # lists, whatever they were read as
+    assert back.output == vitals.output
+
+
+def _epochs(train, val, metric):
+    return [{"train_loss": t, "val_loss": v, "val_top1": m} for t, v, m in zip(train, val, metric, strict=True)]
+
+
+def test_overfitting_is_named_where_longer_training_did_harm():
+    train = [2.0, 1.0, 0.6, 0.3, 0.2, 0.1, 0.05, 0.03]
+    rows = _epochs(train, [2.0, 1.2, 1.0, 1.1, 1.3, 1.6, 1.9, 2.2], [0.3, 0.6, 0.7, 0.69, 0.67, 0.64, 0.6, 0.58])
+    found = epochs.judged(rows, Goal("top1"))
+    assert found is not None
+    assert found.illness == "overfitting"
+    assert "after epoch 3" in found.evidence[0]
+    sure = _epochs(train, [2.0, 1.2, 1.0, 1.1, 1.3, 1.6, 1.9, 2.2], [0.3, 0.6, 0.7, 0.7, 0.71, 0.7, 0.71, 0.71])
+    assert epochs.judged(sure, Goal("top1")) is None  # surer of its mistakes, and right as often
+    assert epochs.judged(rows[:4], Goal("top1")) is None
+    calm = _epochs(train, [2.0, 1.2, 1.0, 0.9, 0.9, 0.9, 0.95, 0.95], [0.3, 0.6, 0.7, 0.75, 0.76, 0.76, 0.75, 0.76])
+    assert epochs.judged(calm, Goal("top1")) is None
+
+
+def test_notes_go_on_where_they_were_interrupted():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    vitals = Vitals()
+    for _ in range(2):
+        with watch(model, optimizer, every=1, vitals=Vitals.of(vitals.note())) as patient:
+            for _ in range(5):
+                loss = model(torch.ones(2, 3)).square().mean()
+                patient.loss(loss)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        assert patient.vitals.seconds > vitals.seconds
+        vitals = patient.vitals
+    assert vitals.at == vitals.seen == list(range(10))
+    assert len(vitals.loss) == len(vitals.gradient) == 10
+    assert {len(layer.spread) for layer in vitals.layers.values()} == {10}
+    assert {len(weight.change) for weight in vitals.weights.values()} == {10}
+
+
+def test_a_run_is_watched_and_its_report_tells(tmp_path):
+    words = ["mlp", "digits", "--epochs", "3", "--seed", "1", "--save-every", "0", "--output", str(tmp_path)]
+    assert typed("train", *words, "--name", "whole", folder=tmp_path).code == 0
+    folder = RunFolder.existing(str(tmp_path / "whole"))
+    _, note = folder.read_tensors("last.state")
+    vitals = Vitals.of(note["diary"]["vitals"])
+    assert vitals.steps == len(vitals.loss) == note["counters"]["step"]
+    assert vitals.at[:2] == [0, 1]
+    # The norms are those of the mean loss before clipping, though the loop sums losses and divides at the end.
+    told = note["diary"]["trace"]["grad_norm"]
+    assert vitals.gradient == pytest.approx([told[step] for step in vitals.seen])
+    assert max(vitals.taken) == pytest.approx(1, rel=1e-4)  # the recipe clips
+    report = json.loads((folder.path / "report.json").read_text())["report"]
+    assert report["doctor"]["name"] == "healthy"
+    assert set(report["doctor"]["moved"]) == {
+        name.removesuffix(".weight") for name, weight in vitals.weights.items() if len(weight.shape) > 1
+    }
+    assert "How far each layer moves" in (folder.path / "report.html").read_text()
+
+
+def test_a_rate_that_is_too_high_is_told_at_the_end(tmp_path):
+    words = ["mlp", "digits", "--recipe", "paper", "--epochs", "40", "--lr", "300", "--output", str(tmp_path)]
+    assert "doctor   lr_high" in typed("train", *words, folder=tmp_path).out
+    broken = typed("train", "mlp", "digits", "--epochs", "6", "--lr", "3", "--output", tmp_path, folder=tmp_path)
+    assert broken.code == 2
+    assert "The doctor says lr_high: the loss had gone from" in broken.err
+
+
+def test_maps_are_drawn_of_what_there_is():
+    assert plots.plots(None) == []
+    assert plots.plots(Doctor("healthy", "well")) == []
+    found = plots.plots(
+        Doctor("healthy", "well", steps=(0, 1), moved={"a" * 40 + "end": (0.0, 1e-3)}, silent={"r": (0.0, 0.25)})
+    )
+    assert [figure.id for figure in found] == ["moved", "silent"]
+    (trace,) = found[0].data
+    assert trace["z"] == [[None, -3.0]]
+    assert found[0].layout["yaxis"]["ticktext"][0].endswith("end")
+    assert "25.0 %" in found[1].caption
+
+
+def test_the_watch_leaves_every_bit_as_it_is(tmp_path, monkeypatch):
+    """The same run, with and without."""
+
+    def run(name: str) -> dict[str, torch.Tensor]:
+        words = ["train", "resnet20", "digits", "--epochs", "1", "--precision", "fp32", "--no-channels-last"]
+        assert typed(*words, "--output", tmp_path, "--name", name, folder=tmp_path).code == 0
+        return RunFolder.existing(str(tmp_path / name)).read_tensors("last.safetensors")[0]
+
+    watched = run("watched")
+
+    @contextlib.contextmanager
+    def alone(run):
+        yield lambda step: None
+
+    monkeypatch.setattr(training, "observed", alone)
+    plain = run("plain")
+    assert all(torch.equal(watched[name], plain[name]) for name in plain)

@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from command_line import typed
+from command_line import QUICK, typed
 from seminal.core import Goal
 from seminal.doctor import epochs
 from seminal.doctor.vitals import Layer, Vitals, Weight
@@ -130,3 +130,19 @@ def test_the_watch_leaves_every_bit_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "observed", alone)
     plain = run("plain")
     assert all(torch.equal(watched[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("data", ["digits", "iris", "wine", "breast_cancer", "diabetes"])
+def test_the_check_has_nothing_against_good_data(tmp_path, data):
+    model = "linear" if data == "diabetes" else "mlp"
+    said = typed("train", model, data, "--epochs", "1", "--output", tmp_path, *QUICK, folder=tmp_path)
+    assert said.code == 0
+    assert "\ncheck " not in said.out
+
+
+def test_the_check_finds_validation_rows_in_the_training_file(tmp_path):
+    rows = [f"{a:.6f},{b:.6f},{'yes' if a > b else 'no'}" for a, b in torch.randn(400, 2).tolist()]
+    (tmp_path / "twice.csv").write_text("\n".join(["a,b,answer", *rows, *rows]) + "\n")
+    said = typed("train", "mlp", "twice.csv", "--target", "answer", "--epochs", "1", "--output", tmp_path, *QUICK, folder=tmp_path)
+    assert "check    leakage" in said.out
+    assert "are copies of training rows" in said.out

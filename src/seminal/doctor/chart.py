@@ -22,6 +22,10 @@ from seminal.doctor.second_opinion import Opinion
 Told = Callable[[str], None]
 
 
+class NeedsTraining(Exception):
+    """A training run was asked for, of a chart on which there is to be none."""
+
+
 @dataclass
 class Chart:
     """The evidence about one program. ``told`` is called with what is about to be done, for the user to see."""
@@ -30,6 +34,8 @@ class Chart:
     seed: int = 0
     until: float = float("inf")  # `time.monotonic` at which no new experiment begins
     told: Told = field(default=lambda _: None, repr=False)
+    trains: bool = True  # False: only what can be seen before the first training run; asking for one raises
+    known: Anatomy | None = None  # where model, loss and metric need no examination
     _trials: dict[tuple[tuple[str, ...], float, int], Course] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -51,6 +57,8 @@ class Chart:
     @cached_property
     def anatomy(self) -> Anatomy:
         """Model, loss and metric, by what they do to a batch: see `seminal.doctor.anatomy`."""
+        if self.known is not None:
+            return self.known
         self.told("looking at the model, the loss and the metric")
         with undisturbed():
             return anatomy.examined(self.make(self.seed), self.train, self.val)
@@ -63,6 +71,7 @@ class Chart:
     @cached_property
     def course(self) -> Course:
         """The whole run, as the program would have made it, watched."""
+        self._may_train()
         self.told("training once, as the program would")
         return course.follow(self.make, self.train, self.val, seed=self.seed, often=self.often)
 
@@ -90,10 +99,15 @@ class Chart:
         seed = self.seed if seed is None else seed
         key = (tuple(r.name for r in remedies), share, seed)
         if key not in self._trials:
+            self._may_train()
             self.told(f"trying: {', '.join(r.says for r in remedies) or 'another seed'}")
             make = treated(self.make, *remedies)
             self._trials[key] = course.follow(make, self.train, self.val, seed=seed, share=share)
         return self._trials[key]
+
+    def _may_train(self) -> None:
+        if not self.trains:
+            raise NeedsTraining
 
     @property
     def trials(self) -> tuple[Course, ...]:

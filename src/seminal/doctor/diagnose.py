@@ -11,18 +11,20 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType, ModuleType
 
 from seminal.core import UserError
 from seminal.doctor import rules, signs
-from seminal.doctor.chart import Chart, Told, treated
+from seminal.doctor.anatomy import Anatomy
+from seminal.doctor.chart import Chart, NeedsTraining, Told, treated
 from seminal.doctor.findings import Finding, Remedy, Verdict
 from seminal.doctor.program import Make
 
 STAGES = ("code", "data", "optimisation", "generalisation")
+EARLY = STAGES[:2]  # … and those that can be asked before the program trains
 ROUNDS = 4  # faults in one program, at most, plus one look at the treated one
 SURE = 0.5  # below this a finding is not named
 STILL_SURE = 0.75  # … and below this one of a treated program: what is left may be the treatment's own trace
@@ -71,22 +73,44 @@ def examine(make: Make, *, seed: int = 0, budget: float = 120.0, told: Told = la
     findings.sort(key=lambda finding: -finding.confidence)
     decided = bool(findings) or signs.well(first)
     question = "" if decided else _open_question(first)
-    branch = BRANCHES.get(findings[0].illness, _stage(findings[0].illness)) if findings else ""
+    branch = _branch(findings[0]) if findings else ""
     verdict = Verdict(tuple(findings), decided, question, branch, time.monotonic() - started)
     return Examined(verdict, first, tuple(chain))
 
 
+def check(make: Make, *, seed: int = 0, told: Told = lambda _: None, known: Anatomy | None = None) -> Verdict:
+    """What can be said in seconds, before the first training run: the rules of code and data, asked all at once, as far as
+    they need none. Where the anatomy is ``known`` to be well, only the data are looked at. Nothing found is no proof of
+    health: the verdict is then undecided."""
+    started = time.monotonic()
+    chart = Chart(make, seed, told=told, trains=False, known=known)
+    stages = EARLY if known is None else ("data",)
+    findings = _surest(chart, [rule for stage in stages for rule in of_stage(stage)], SURE)
+    branch = _branch(findings[0]) if findings else ""
+    question = "" if findings else "what shows only while it trains is open"
+    return Verdict(tuple(findings), bool(findings), question, branch, time.monotonic() - started)
+
+
 def _round(chart: Chart, sure: float) -> list[Finding]:
     """The findings of the first stage that has any, the surest first, without those that a surer one explains."""
-    for stage in STAGES:
-        found = [finding for rule in of_stage(stage) if (finding := rule(chart)) is not None]
-        kept: list[Finding] = []
-        for finding in sorted(found, key=lambda f: (-f.confidence, -_explained(f, found))):
-            if finding.confidence >= sure and not any(finding.illness in surer.explains for surer in kept):
-                kept.append(finding)
-        if kept:
-            return kept
-    return []
+    return next((kept for stage in STAGES if (kept := _surest(chart, of_stage(stage), sure))), [])
+
+
+def _surest(chart: Chart, asked: Iterable[Rule], sure: float) -> list[Finding]:
+    found = [finding for rule in asked if (finding := _asked(rule, chart)) is not None]
+    kept: list[Finding] = []
+    for finding in sorted(found, key=lambda f: (-f.confidence, -_explained(f, found))):
+        if finding.confidence >= sure and not any(finding.illness in surer.explains for surer in kept):
+            kept.append(finding)
+    return kept
+
+
+def _asked(rule: Rule, chart: Chart) -> Finding | None:
+    """What a rule finds. Where there is to be no training, one that needs some has nothing to say."""
+    try:
+        return rule(chart)
+    except NeedsTraining:
+        return None
 
 
 def _explained(finding: Finding, others: list[Finding]) -> int:
@@ -120,8 +144,9 @@ def of_stage(stage: str) -> Iterator[Rule]:
     return (module.judge for module in _modules() if stage == module.STAGE)
 
 
-def _stage(illness: str) -> str:
-    return next(module.STAGE for module in _modules() if module.__name__.rsplit(".", 1)[1] == illness)
+def _branch(finding: Finding) -> str:
+    stages = (module.STAGE for module in _modules() if module.__name__.rsplit(".", 1)[1] == finding.illness)
+    return BRANCHES.get(finding.illness) or next(stages)
 
 
 @cache

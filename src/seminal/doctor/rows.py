@@ -46,8 +46,22 @@ def rows_of(loader: Iterable[tuple[Any, Any]], most: int = MOST) -> Rows:
             if total < most:
                 parts.append(pair)
             total += len(pair[0])
-    inputs, targets = torch.cat([p[0] for p in parts])[:most], torch.cat([p[1] for p in parts])[:most]
-    return Rows(inputs, targets, total)
+    inputs, targets = _joined([p[0] for p in parts]), _joined([p[1] for p in parts])
+    return Rows(inputs[:most], targets[:most], total)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """All batches as one. Sequences are padded to the longest of their batch: the shorter batches get more zeros, which is
+    what nearly every program pads with."""
+    if len({part.shape[1:] for part in parts}) == 1 or any(part.dim() != parts[0].dim() for part in parts):
+        return torch.cat(parts)
+    shape = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts))]
+    whole = parts[0].new_zeros(sum(map(len, parts)), *shape)
+    begin = 0
+    for part in parts:
+        whole[(slice(begin, begin + len(part)), *map(slice, part.shape[1:]))] = part
+        begin += len(part)
+    return whole
 
 
 @dataclass(frozen=True)

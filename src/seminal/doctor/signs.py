@@ -41,7 +41,9 @@ def allowed(chart: Chart) -> float:
 
 
 def well(chart: Chart) -> bool:
-    """Whether the run ended as well as these data allow, as far as one can tell."""
+    """Whether the run ended as well as these data allow, as far as one can tell: before it, one cannot."""
+    if not chart.trains:
+        return False
     own = skill(chart)
     if own >= GOOD:
         return True

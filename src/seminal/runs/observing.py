@@ -6,29 +6,62 @@ What it wrote down is part of the diary: it is saved with the state and goes on 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from numpy import linspace
+from torch import Tensor
 
-from seminal.core import Goal, Step
-from seminal.doctor import bedside, epochs
+from seminal.core import Goal, Order, Source, Step
+from seminal.doctor import bedside, diagnose, epochs
+from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.findings import ILLNESSES, Finding, Verdict
 from seminal.doctor.vitals import Vitals
 from seminal.doctor.watching import watch
 from seminal.report.data import Doctor, Found
+from seminal.report.terminal import say
 from seminal.report.words import share
 from seminal.runs.diary import Diary
+from seminal.runs.patient import patient
+from seminal.runs.plan import Plan
+from seminal.tasks.classification import Classification
+from seminal.tasks.regression import Regression
 from seminal.train import distributed
 from seminal.train.nonfinite import NonFiniteError
 
 if TYPE_CHECKING:
     from seminal.runs.training import Run
 
+EXAMINED = ("images", "table", "labelled")  # forms of data with one answer for each row
+CHECKED, MOST_NUMBERS = 1000, 3 * 10**7  # rows of a split, and numbers in them, that are looked at before training
 SHOWN_LOOKS, SHOWN_LAYERS = 80, 40  # columns and rows of the report's maps, at most
+
+
+def check(plan: Plan, source: Source, device: torch.device) -> None:
+    """Before the first step: what the rows themselves tell. Model, loss and metric are ours, and examined by their facts."""
+    one_answer = isinstance(plan.recipe.task, Classification | Regression)  # for each row: a game has none
+    if source.spec.kind not in EXAMINED or not one_answer or distributed.rank():
+        return
+    program = patient(plan, source, device)(0)
+    train, val = (
+        _few(source, Order(split, 100, shuffle=True, scaling=plan.recipe.scaling)) for split in ("train", "val")
+    )
+    known = Anatomy(kind="classes" if source.spec.classes else "regression")
+    found = diagnose.check(lambda seed: replace(program, train=train, val=val), known=known)
+    for finding in found.findings:
+        say("check", f"{finding.illness} ({finding.confidence:.2f}): {'; '.join(finding.evidence)}")
+        say("", f"→ {finding.remedies[0].says}") if finding.remedies else None
+
+
+def _few(source: Source, order: Order) -> list[tuple[Tensor, Tensor]]:
+    """Some rows in batches: more of small ones than of large ones, so that reading them takes no more than seconds."""
+    rows = min(CHECKED, max(CHECKED // 5, MOST_NUMBERS // max(1, math.prod(source.spec.shape))))
+    return [(b["input"], b["target"]) for b in itertools.islice(source.batches(order), max(1, rows // order.batch))]
 
 
 @contextlib.contextmanager

@@ -33,7 +33,6 @@ from seminal.train.evaluate import predicted
 PERCENT = ("top1", "top5", "recall", "accuracy", "f1")
 MISTAKES = 24
 PER_CLASS = 4
-EXAMINED = ("images", "table", "labelled")  # forms of data with one answer for each row
 LONGEST_TEXT = 400  # characters of a text that is shown
 
 
@@ -87,7 +86,7 @@ def next_commands(folder: RunFolder, spec: DataSpec) -> tuple[tuple[str, str], .
         first,
         (f"seminal eval {run}", "score the best weights again"),
         (f"seminal compare {run} OTHER", "see what another run did otherwise"),
-        *[(f"seminal doctor {run}", "find out by experiments what holds it back")] * (spec.kind in EXAMINED),
+        *[(f"seminal doctor {run}", "find out by experiments what holds it back")] * (spec.kind in observing.EXAMINED),
     )
 
 

@@ -23,7 +23,7 @@ from seminal.runs.borrowing import load
 from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import Stop, command_line, device_for, environment, joined, keep_memory
-from seminal.runs.observing import broken, lines, observed, verdict
+from seminal.runs.observing import broken, check, lines, observed, verdict
 from seminal.runs.plan import Plan, model_of, plan_of, source_of, split_table
 from seminal.runs.text_portrait import written
 from seminal.train import distributed
@@ -59,6 +59,7 @@ def begin(plan: Plan, source: Source, device: torch.device) -> Run:
     load(model, plan)
     plan = replace(plan, recipe=replace(plan.recipe, precision=_precision(plan, source, model)))
     laid_out(model, plan.recipe.precision or Precision())
+    check(plan, source, device)
     encoder = source.encoder(plan.recipe.scaling)
     folder = new_folder(plan.run, f"{plan.recipe.variant}-{source.spec.name}")
     run = Run(folder, plan, source, model, State.fresh(model, plan.recipe), Diary(plan.recipe.task.goal))

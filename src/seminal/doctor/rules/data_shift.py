@@ -55,8 +55,10 @@ Sign = Iterator[tuple[float, tuple[str, ...], tuple[Remedy, ...]]]
 def _lost(chart: Chart) -> tuple[float, str]:
     """Skill lost from training to validation, by the program or by a plain network on rows it has not seen. Both are
     judged by the standard score: a program's metric may be read on a scale that the shift itself has moved."""
-    opinion, model = chart.opinion, chart.course.model
-    own = _standard(chart, model, chart.train) - _standard(chart, model, chart.val)
+    opinion, own = chart.opinion, math.nan
+    if chart.trains:
+        model = chart.course.model
+        own = _standard(chart, model, chart.train) - _standard(chart, model, chart.val)
     other = opinion.skill(opinion.train_score) - signs.allowed(chart) if opinion.known else 0.0
     if other >= own or math.isnan(own):
         return other, f"a plain network loses {other:.2f} of skill from unseen training rows to validation rows"

@@ -58,7 +58,7 @@ def _copies(chart: Chart, facts: DataFacts) -> Sign:
     first = seen.nonzero().flatten()[:5].tolist()
     evidence = [f"{int(seen.sum()):,} of {len(seen):,} validation rows are copies of training rows (rows {first} …)"]
     new = ~seen
-    if min(int(new.sum()), int(seen.sum())) >= 20:
+    if chart.trains and min(int(new.sum()), int(seen.sum())) >= 20:
         on_copies, on_new = (_metric(chart, chart.val.part(part.nonzero().flatten())) for part in (seen, new))
         evidence.append(f"the program's metric is {on_copies:.2f} on the copies and {on_new:.2f} on the other rows")
     yield min(0.97, 0.85 + share / 4), tuple(evidence), remedies.without_duplicates()

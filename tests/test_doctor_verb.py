@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from seminal.cli import main
+from seminal.doctor.examinations import ORDER
+from seminal.runs.doctoring import is_program
 
 PROGRAM = """
 import torch
@@ -79,3 +81,48 @@ def test_a_run_of_ours_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(words) == 0
     assert main(["doctor", str(tmp_path / "run")]) == 0
     assert "healthy" in capsys.readouterr().out
+
+
+def test_check_finds_what_is_wrong_in_the_code_and_never_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def follow(*_: object, **__: object) -> None:
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr("seminal.doctor.course.follow", follow)
+    out = tmp_path / "verdict.json"
+    assert main(["doctor", program(tmp_path, ", nn.Softmax(1)"), "--check", "--json", str(out)]) == 3
+    assert "double_softmax" in capsys.readouterr().out
+    assert json.loads(out.read_text())["findings"][0]["illness"] == "double_softmax"
+    assert main(["doctor", program(tmp_path), "--check", "--json", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "nothing is amiss" in said
+    assert "healthy" not in said
+    found = json.loads(out.read_text())
+    assert (found["findings"][0]["illness"], found["examinations"]) == ("cannot_tell", [])
+
+
+@pytest.mark.parametrize("other", ["--examine", "--cure"])
+def test_check_and_what_trains_exclude_each_other(
+    other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", program(tmp_path), "--check", other]) == 2
+    assert "ask for one" in capsys.readouterr().err
+
+
+def test_every_examination_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "verdict.json"
+    assert main(["doctor", program(tmp_path), "--examine", "--json", str(out)]) == 0
+    said = capsys.readouterr().out
+    asked = json.loads(out.read_text())["examinations"]
+    assert [each["name"] for each in asked] == [ask.name for ask in ORDER]
+    for each in asked:
+        assert each["found"] not in ("not asked", "could not be asked"), each
+        for text in (each["question"], each["found"], each["means"]):
+            assert text in said
+
+
+def test_a_program_is_a_python_file() -> None:
+    assert is_program("a/b.py")
+    assert is_program("b.py:other")
+    assert not is_program("my.python.runs/resnet20-1")

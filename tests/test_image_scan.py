@@ -50,7 +50,7 @@ def test_class_folders_are_divided_by_class(flowers: Path) -> None:
     assert listing.classes == ("daisy", "rose", "tulip")
     assert splits_of(listing) == {"train": 24, "val": 6}
     assert np.bincount(listing.labels[listing.splits == "val"]).tolist() == [2, 3, 1]
-    assert listing.notes == (f"{flowers} has 3 folders with 30 pictures and no split: made one (80/20, stratified)",)
+    assert listing.notes == (f"{flowers} has 3 classes with 30 pictures and no split: made one (80/20, stratified)",)
     assert (listing.native_size, listing.channels, listing.name) == ((8, 8), 3, "flowers")
     assert [listing.classes[label] for label in listing.labels] == [name.split("/")[0] for name in listing.names]
 

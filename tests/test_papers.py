@@ -66,7 +66,11 @@ KNOWN_DEPARTURES = {
     "transformer-torch": 2,  # biases, one more normalisation
     "transformer-encoder": 2,  # no decoder, sizes
     "transformer-encoder-base": 1,
+    **{"gan": 1, "gan-convolutional": 1, "dcgan": 1},  # first biases; the range of pictures; a normalisation
+    **dict.fromkeys((f"autoencoder{form}" for form in ("", "-2", "-curves", "-faces")), 1),  # no pre-training
 }
+GAMES = ("gan", "conditional_gan", "dcgan")  # these give logits on real pictures and on generated ones
+REBUILD = ("autoencoder", "vae")  # these give back their input
 
 
 def images(channels=3, height=32, width=32, classes=4):
@@ -106,6 +110,12 @@ def test_forward_and_backward_reach_every_parameter(paper, variant):
         if spec.kind in ("pairs", "stream"):
             output = output[0] if isinstance(output, tuple) else output  # a recurrent one gives its state too
             assert (len(output), output.shape[-1]) == (4, 30)
+        elif paper in GAMES:
+            assert output.shape == (2, 4)
+        elif paper in REBUILD:
+            parts = output if isinstance(output, tuple) else (output,)
+            assert parts[0][0].numel() in (math.prod(spec.shape), 2 * math.prod(spec.shape))  # 2: mean and variance
+            output = torch.cat([part.flatten(1) for part in parts], dim=1)
         else:
             assert output.shape[-2:] == (4, spec.outputs)  # with side heads, a dimension before it in training
         assert output.isfinite().all()

@@ -22,10 +22,12 @@ from safetensors.torch import load_file, save_file
 from command_line import Said, done, environment, metrics, points
 from seminal.core import Optim, Precision, Recipe, Source
 from seminal.data import images, tables
-from seminal.papers import mlp, resnet
+from seminal.papers import dcgan, mlp, resnet
+from seminal.recipes import dcgan as dcgan_recipes
 from seminal.recipes import mlp as mlp_recipes
 from seminal.recipes import resnet as resnet_recipes
 from seminal.runs.machine import joined
+from seminal.tasks.game import Game
 from seminal.train.loop import train
 from texts import stream_of_words, translation
 
@@ -63,7 +65,20 @@ def _text(make: Callable[[Path, float], tuple[Source, Recipe, torch.nn.Module]])
     return source, replace(recipe, epochs=12), model
 
 
+def _game() -> tuple[Source, Recipe, torch.nn.Module]:
+    """Two players, the first of which moves twice: each is joined on its own. The noise is the same in every row, for each
+    process has luck of its own; the generator's normalisation still sees the places of a map."""
+    source = images.digits()
+    recipe = dcgan_recipes.paper("dcgan", source.spec).adapted(source.spec)
+    recipe = replace(recipe, model=replace(recipe.model, width=8), batch=32, precision=FP32, lr=1e-3, clip=1.0)
+    torch.manual_seed(0)
+    model = dcgan.build(recipe.model)
+    model.noise = lambda rows, generator=None: torch.ones(rows, 100)  # type: ignore[assignment]
+    return source, replace(recipe, task=Game(discriminator_steps=2), optim=Optim("sgd", momentum=0.5)), model
+
+
 CASES = {
+    "a game of two players": _game,
     "a transformer on pairs": lambda: _text(translation),
     "a language model on a stream": lambda: _text(stream_of_words),
     "resnet20 on digits": _digits,
@@ -73,9 +88,10 @@ CASES = {
 
 
 def steps(case: str) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
-    """(loss, gradient norm) of each step, and the weights and statistics after the last."""
+    """(loss, gradient norm) of each step, over all players, and the weights and statistics after the last."""
     source, recipe, model = CASES[case]()
-    told = [[step.loss["model"], step.grad_norm["model"]] for step in islice(train(model, source, recipe), STEPS)]
+    made = islice(train(model, source, recipe), STEPS)
+    told = [[sum(step.loss.values()), sum(step.grad_norm.values())] for step in made]
     return told, dict(model.state_dict())
 
 

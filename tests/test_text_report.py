@@ -106,7 +106,7 @@ def remembered(folder: RunFolder) -> list[dict[str, Any]]:
 def test_the_first_and_the_last_texts_are_kept_and_the_others_thin_out() -> None:
     diary = Diary(Goal("loss", higher=False))
     for epoch in range(1, 200):
-        diary.sample(epoch, [f"after {epoch}"])
+        diary.sample(epoch, {"texts": [f"after {epoch}"]})
         kept = [sample["epoch"] for sample in diary.samples]
         assert len(kept) == min(epoch, SAMPLES)
         assert (kept[0], kept[-1]) == (1, epoch)

@@ -98,6 +98,14 @@ def _do(asked: argparse.Namespace) -> int | None:
         from seminal.runs import doctoring
 
         return doctoring.doctor(doctoring.DoctorAsk(**_given(asked)))
+    if asked.verb == "same":
+        from seminal.runs import comparing
+
+        return comparing.same(comparing.SameAsk(**_given(asked)))
+    if asked.verb == "landscape":
+        from seminal.runs import landscaping
+
+        return landscaping.landscape(landscaping.LandscapeAsk(**_given(asked)))
     if asked.verb == "export":
         from seminal.runs import exporting
 
@@ -136,6 +144,10 @@ class Parser(argparse.ArgumentParser):
 
     words: Sequence[str] = ()
 
+    @property
+    def _verbs(self) -> dict[str, Any]:
+        return next(a.choices for a in self._actions if isinstance(a, argparse._SubParsersAction))
+
     def error(self, message: str) -> NoReturn:
         """Print one sentence and leave with exit code 2."""
         print(f"error    {self._plainly(message)}", file=sys.stderr)
@@ -147,7 +159,7 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("the following arguments are required: "):
             missing = message.partition(": ")[2].replace(",", "")
             if missing == "VERB":
-                return f"what shall be done? Write `seminal VERB`, with one of: {', '.join(VERBS)}."
+                return f"what shall be done? Write `seminal VERB`, with one of: {', '.join(self._verbs)}."
             return f"`{self.prog}` needs {missing} too: `{self.prog} --help` shows which words it takes."
         found = re.fullmatch(r"argument (\S+): (.*)", message, re.DOTALL)
         if not found:
@@ -157,7 +169,7 @@ class Parser(argparse.ArgumentParser):
             kind, example = KINDS[value[1]]
             return f"{flag} takes {kind}, and `{value[2]}` is none: write for example `{flag} {example}`."
         if choice := re.match(r"invalid choice: '(.*?)'.*\(choose from (.*)\)", found[2], re.DOTALL):
-            names = list(VERBS) if flag == "VERB" else choice[2].replace("'", "").split(", ")
+            names = list(self._verbs) if flag == "VERB" else choice[2].replace("'", "").split(", ")
             what = f"there is no verb `{choice[1]}`" if flag == "VERB" else f"{flag} cannot be `{choice[1]}`"
             return f"{what}.{_nearest(choice[1], names)} Write one of: {', '.join(names)}."
         trouble = found[2].replace("expected one argument", "needs a value after it")
@@ -189,23 +201,6 @@ EXPORTS = (
     "huggingface",
     "marian",
     "torch",
-)
-VERBS = (
-    "list",
-    "show",
-    "train",
-    "eval",
-    "predict",
-    "translate",
-    "generate",
-    "resume",
-    "report",
-    "compare",
-    "explain",
-    "import",
-    "export",
-    "cost",
-    "verify",
 )
 
 
@@ -288,6 +283,19 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
             "doctor", "Say why training fails: of your own program, or of a run. Exit code 3 where something is found."
         )
     )
+    alike = verb(
+        "same",
+        "Do two folders of pictures, two tables or two texts come from one distribution? Exit code 0 where no difference is "
+        "found, 3 where one is.",
+    )
+    alike.add_argument("first", metavar="A", help="pictures (a folder, an archive, MNIST's files), a table, or text")
+    alike.add_argument("second", metavar="B", help="of the same kind")
+    alike.add_argument("--rows", type=int, default=2000, help="of each, at most, drawn at random (default: 2000)")
+    alike.add_argument("--seed", type=int, default=0, help="of that draw and of the permutations (default: 0)")
+    alike.add_argument("--json", metavar="FILE", help="write the answer for other programs")
+    _landscape(
+        verb("landscape", "Draw the loss around a run's best weights, or around where a program's training ends.")
+    )
     _import(verb("import", "Make a run folder of weights from elsewhere: torchvision's, timm's, or your own file."))
     export = verb("export", "Write a run's weights, or the whole network, for other programs.")
     export.add_argument("run", metavar="RUN")
@@ -327,20 +335,31 @@ def _doctor(ask: argparse.ArgumentParser) -> None:
     ask.add_argument(
         "patient", metavar="PROGRAM.py[:make] | RUN", help="a file with a function make(seed) -> dict, or a run folder"
     )
-    ask.add_argument(
-        "--cure", action="store_true", help="try the remedies against the program as it is, and prove the best"
-    )
-    ask.add_argument(
-        "--budget", type=float, default=120.0, metavar="SECONDS", help="for the examination (default: 120)"
-    )
+    ask.add_argument("--check", action="store_true", help="only what can be seen before the first training run")
+    ask.add_argument("--examine", action="store_true", help="after the verdict, every experiment there is")
+    ask.add_argument("--cure", action="store_true", help="try the remedies, and prove the best of them")
+    each = "for the verdict, and again for --examine (default: 120)"
+    ask.add_argument("--budget", type=float, default=120.0, metavar="SECONDS", help=each)
     ask.add_argument("--seeds", type=int, default=3, help="of the proof of a cure (default: 3)")
     ask.add_argument("--seed", type=int, default=0, help="given to make()")
     ask.add_argument("--json", metavar="FILE", help="write the verdict for other programs")
+    ask.add_argument("--lang", choices=("en", "zh"), default="en", help="of what is said (default: en)")
     ask.add_argument("--device", help="for runs: cpu, cuda (default: the best there is)")
     ask.epilog = (
         "make(seed) gives a dict with model, loss, optimizer, train and val (loaders of (input, target)), epochs and metric; "
         "train_step(model, loss, optimizer, input, target) and evaluate(model, val) where they are not the usual ones."
     )
+
+
+def _landscape(draw: argparse.ArgumentParser) -> None:
+    draw.add_argument("patient", metavar="PROGRAM.py[:make] | RUN", help="as for `seminal doctor`")
+    planes = "random (filter-normalised), hessian (largest and smallest eigenvalue), path (of the training)"
+    draw.add_argument("--directions", choices=("random", "hessian", "path"), default="random", help=planes)
+    draw.add_argument("--span", type=float, default=1.0, help="how far, in lengths of the directions (default: 1)")
+    draw.add_argument("--points", type=int, default=21, help="of each side, an odd number (default: 21)")
+    draw.add_argument("--rows", type=int, default=256, help="training rows (default: 256)")
+    draw.add_argument("--seed", type=int, default=0, help="of the directions and the rows; given to make()")
+    draw.add_argument("--device", help="for runs: cpu, cuda (default: the best there is)")
 
 
 def _import(weights: argparse.ArgumentParser) -> None:

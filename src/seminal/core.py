@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 # One batch: named tensors whose first dimension is the row. ``index`` names the rows within their split, so that a
-# message can point at the very sample; the task decides what the other names mean (``input``, ``target`` …).
+# message can point at the very sample; the task decides what the other names mean (``input``, ``target`` …). In training
+# the loop adds ``progress`` (B,), the share of all steps that is done: a loss may change with it.
 Batch = dict[str, Tensor]
 
 # What a task adds up over batches and devices. Averages are made once, from the totals: they are exact, whatever the
@@ -321,6 +322,7 @@ class Writer(Protocol):
         memory given is used up: a writer may write the new one into it."""
 
 
+@runtime_checkable
 class Generator(Protocol):
     """A model that makes rows like those of its data out of noise."""
 

@@ -66,7 +66,7 @@ class ImageEncoder:
             UserError: an input is missing, is no picture, or holds none.
         """
         scale = self.scaler("cpu")
-        found = list(_found(inputs))
+        found = list(pictures_in(inputs))
         for start in range(0, len(found), batch):
             portion = found[start : start + batch]
             pixels = torch.from_numpy(np.stack(in_threads(self._pixels, portion)))
@@ -135,7 +135,7 @@ def as_float(pictures: Tensor) -> Tensor:
     return pictures.to(torch.float32).div_(255)
 
 
-def _found(inputs: list[str]) -> Iterator[tuple[str, Tree, str]]:
+def pictures_in(inputs: list[str]) -> Iterator[tuple[str, Tree, str]]:
     """What to call each picture, the tree it lies in, and its name there."""
     for given in inputs:
         path = Path(given).expanduser()
@@ -148,8 +148,8 @@ def _found(inputs: list[str]) -> Iterator[tuple[str, Tree, str]]:
             continue
         else:
             names = [name for name in tree.names if not hidden(name) and name.lower().endswith(SUFFIXES)]
-        if not names:
-            raise UserError(f"{given} holds no pictures. Give .jpg, .png, … or a folder of them.")
+            if not names:
+                raise UserError(f"{given} holds no pictures. Give .jpg, .png, … or a folder of them.")
         for name in names:
             yield f"{given.rstrip('/')}/{name}", tree, name
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import median
 
 from seminal.doctor import remedies
@@ -204,7 +205,7 @@ def dead_relu(vitals: Vitals, loss: Curve | None) -> Finding | None:
     dead = {
         name: layer.silent[-2:]
         for name, layer in vitals.layers.items()
-        if "dropout" not in layer.kind.lower() and min(layer.silent[-2:]) >= ALMOST
+        if "relu" in layer.kind.lower() and min(layer.silent[-2:]) >= ALMOST
     }
     if not dead:
         return None
@@ -226,7 +227,9 @@ def saturation(vitals: Vitals, loss: Curve | None) -> Finding | None:
     if loss is None or loss.falls or len(vitals.at) < 2:
         return None
     hidden = list(vitals.layers)[:-1]
-    flat = {n: vitals.layers[n].flat for n in hidden if min(vitals.layers[n].flat[:2], default=math.nan) >= 0.5}
+    # What a layer is given varies from row to row: a gate that is closed by its first bias alone is meant to be.
+    driven = [name for before, name in pairwise(hidden) if not vitals.layers[before].rows[0] < 1]
+    flat = {n: vitals.layers[n].flat for n in driven if min(vitals.layers[n].flat[:2], default=math.nan) >= 0.5}
     if not flat:
         return None
     name, shares = max(flat.items(), key=lambda item: item[1][0])
@@ -331,6 +334,8 @@ def lr_low(vitals: Vitals, loss: Curve | None) -> Finding | None:
     ratio = _update_ratio(vitals)
     if loss is None or loss.fall > 0.1 or not 0 < ratio < 1e-5 or median(vitals.taken) < 1e-3:
         return None
+    if vitals.rate[-1] > 1.05 * vitals.rate[len(vitals.rate) // 2]:  # it is still being warmed up
+        return None
     if not loss.downwards and ratio * vitals.steps > 1e-3:
         return None
     return Finding(
@@ -338,7 +343,7 @@ def lr_low(vitals: Vitals, loss: Curve | None) -> Finding | None:
         0.6,
         (
             f"a step changes weights by {ratio:.1g} of their size (median; 1e-4 to 1e-2 is usual)",
-            f"the loss comes down by {loss.fall:.1%} in {len(vitals.loss)} steps",
+            f"the loss goes from {loss.first:.4g} to {loss.last:.4g} in {len(vitals.loss)} steps",
         ),
         (remedies.rate(10),),
         explains=frozenset({"epochs_few", "underfitting"}),

@@ -100,7 +100,7 @@ class Chart:
         key = (tuple(r.name for r in remedies), share, seed)
         if key not in self._trials:
             self._may_train()
-            self.told(f"trying: {', '.join(r.says for r in remedies) or 'another seed'}")
+            self.told(f"trying: {'; '.join(r.says for r in remedies) or 'another seed'}")
             make = treated(self.make, *remedies)
             self._trials[key] = course.follow(make, self.train, self.val, seed=seed, share=share)
         return self._trials[key]

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 SMALL_GRADIENT = 1e-2  # of its norm, as a share of what a step along the sharpest direction would meet: √(2 λ_max loss)
 NEGATIVE = 0.02  # λ_min as a share of λ_max that counts as a direction downwards
@@ -58,7 +59,8 @@ def shape(model: nn.Module, loss: Loss, *, products: int = 60, seed: int = 0) ->
     """Both ends of the spectrum from about ``products`` Hessian-vector products for each. ``loss`` must be smooth in
     the weights and give the same number twice (evaluation mode)."""
     weights = [p for p in model.parameters() if p.requires_grad]
-    now = loss()
+    with sdpa_kernel(SDPBackend.MATH):  # the faster kernels of attention have no second derivative
+        now = loss()
     value = now.detach()
     gradient = torch.autograd.grad(now, weights, create_graph=True, allow_unused=True)
     flat = _flat([g if g is not None else torch.zeros_like(w) for g, w in zip(gradient, weights)])

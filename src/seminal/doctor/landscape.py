@@ -3,8 +3,9 @@
     f(α, β) = L(θ* + α δ + β η)
 
 Random directions are filter-normalised (their Sec. 4): each filter of δ gets the norm of the filter of θ* it is added
-to, since rectified networks compute the same when one layer is scaled up and the next one down. Directions of the
-Hessian's largest eigenvalues show the sharpest slice instead of a typical one.
+to, since rectified networks compute the same when one layer is scaled up and the next one down. A random plane holds next
+to nothing of the path by which training came: in D dimensions its share is about 2 / D. The plane of the path's own
+principal components (their Sec. 7) shows it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ from torch import Tensor
 from seminal.doctor.curvature import moved
 
 Weights = Sequence[Tensor]
+MARGIN = 0.35  # of a path's extent, that is seen on either side of it
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Losses on a grid, and a path in its plane."""
+    """Losses on a grid."""
 
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
     loss: Tensor  # (betas, alphas)
-    path: Tensor  # (points, 2): α and β of the weights on the way; empty where no path was given
-    kept: float  # share of the path's length (squared, from the end) that lies in this plane
+
+
+def flat(weights: Weights) -> Tensor:
+    """All of them as one vector, a copy."""
+    return torch.cat([w.detach().flatten() for w in weights])
 
 
 def filter_normalised(weights: Weights, generator: torch.Generator) -> Tensor:
@@ -47,48 +52,65 @@ def filter_normalised(weights: Weights, generator: torch.Generator) -> Tensor:
     return torch.cat(parts)
 
 
+def principal(steps: Sequence[Tensor], spare: Tensor) -> tuple[Tensor, Tensor]:
+    """The two directions in which flat ``steps`` from the centre reach farthest, at right angles, each as long as they reach
+    in it (root of the mean square). Where all lie on one line, the second is ``spare`` made orthogonal and as long."""
+    along = torch.stack([torch.stack([(a.double() @ b.double()).cpu() for b in steps]) for a in steps])
+    sizes, mixes = torch.linalg.eigh(along)  # of the small matrix of products; its vectors mix the steps
+    first, second = (_mixed(steps, mixes[:, place]) for place in (-1, max(-2, -len(steps))))
+    scale = len(steps) ** -0.5
+    if len(steps) < 2 or sizes[-2] < 1e-6 * sizes[-1]:
+        second = spare - first * ((spare @ first) / (first @ first))
+        second = second * (first.norm() / second.norm())
+    return scale * first, scale * second
+
+
+def _mixed(steps: Sequence[Tensor], shares: Tensor) -> Tensor:
+    total = torch.zeros_like(steps[0])
+    for step, share in zip(steps, shares.tolist()):
+        total += share * step
+    return total
+
+
+def projected(steps: Sequence[Tensor], directions: tuple[Tensor, Tensor]) -> tuple[Tensor, float]:
+    """(points, 2) least-squares coordinates of each step in the plane, and the share of their squared length it holds."""
+    if not steps:
+        return torch.empty(0, 2), 1.0
+    gram, *inner = (
+        torch.stack([(a.double() @ d.double()).cpu() for d in directions for a in part]).view(2, -1)
+        for part in (directions, steps)
+    )
+    places = torch.linalg.lstsq(gram, inner[0]).solution  # (2, points)
+    inside = (places * inner[0]).sum()
+    whole = sum(float(step.double().square().sum()) for step in steps)
+    return places.T.float(), float(inside) / max(whole, 1e-30)
+
+
+def spread(span: float, points: int) -> tuple[float, ...]:
+    """Places from −span to span; one of them is 0."""
+    return tuple(span * (2 * place / (points - 1) - 1) for place in range(points))
+
+
+def around(walked: Tensor, points: int) -> tuple[float, ...]:
+    """Places that hold a path's coordinates (points,) and a margin; one of them is 0."""
+    low, high = min(0.0, float(walked.min())), max(0.0, float(walked.max()))
+    room = MARGIN * max(high - low, 1e-12)
+    found = torch.linspace(low - room, high + room, points)
+    found[found.abs().argmin()] = 0.0
+    return tuple(found.tolist())
+
+
 def surface(
     weights: Weights,
     loss: Callable[[], Tensor],
     directions: tuple[Tensor, Tensor],
-    *,
-    span: float = 1.0,
-    points: int = 21,
-    path: Sequence[Tensor] = (),
-    told: Callable[[int, int], None] = lambda done, of: None,
+    alphas: Sequence[float],
+    betas: Sequence[float],
 ) -> Surface:
-    """The losses on a square grid of ``points`` × ``points`` around the weights; ``path``: flat weights on the way,
-    the last of them these. ``span`` is how far the grid reaches, in lengths of the directions; a path makes it wide
-    enough for itself. The weights are put back to the bit."""
-    here = torch.cat([w.detach().flatten() for w in weights])
-    walked, kept = projected([p.to(here) - here for p in path], directions)
-    reach = max(span, 1.1 * float(walked.abs().max())) if len(walked) else span
-    places = torch.linspace(-reach, reach, points)
-    losses = torch.empty(points, points)
-    for row, beta in enumerate(places):
-        for column, alpha in enumerate(places):
+    """The losses at all pairs of places. The weights are put back to the bit."""
+    losses = torch.empty(len(betas), len(alphas))
+    for row, beta in enumerate(betas):
+        for column, alpha in enumerate(alphas):
             with moved(weights, alpha * directions[0] + beta * directions[1]), torch.no_grad():
                 losses[row, column] = float(loss())
-        told(row + 1, points)
-    found = tuple(float(p) for p in places)
-    return Surface(found, found, losses, walked, kept)
-
-
-def projected(path: Sequence[Tensor], directions: tuple[Tensor, Tensor]) -> tuple[Tensor, float]:
-    """(points, 2) least-squares coordinates of each point in the plane, and the share of their squared length it holds."""
-    if not path:
-        return torch.empty(0, 2), 1.0
-    plane = torch.stack(directions, 1).double()
-    steps = torch.stack(list(path)).double()
-    places = torch.linalg.lstsq(plane, steps.T).solution.T
-    inside = (places @ plane.T).square().sum() / steps.square().sum().clamp(min=1e-30)
-    return places.float(), float(inside)
-
-
-def of_the_path(path: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The two directions in which a path (flat weights, the last one the centre) moved most: its principal components,
-    each as long as the path's first point is far in it."""
-    steps = torch.stack([p - path[-1] for p in path[:-1]]).float()
-    _, sizes, across = torch.linalg.svd(steps, full_matrices=False)
-    scale = sizes[:2] / len(steps) ** 0.5
-    return across[0] * scale[0], across[1] * scale[1]
+    return Surface(tuple(alphas), tuple(betas), losses)

@@ -199,7 +199,8 @@ class _Asked:
         return "mean" if abs(share - 0.5) < 0.05 else "sum" if abs(share - 1) < 0.05 else "other"
 
     def invariances(self, domain: str) -> tuple[bool, bool]:
-        """Whether it ignores a constant added to the outputs of a row, and one added to an output of all rows."""
+        """Whether it ignores a constant added to the outputs of a row, and one added to an output of all rows. A loss of
+        distances ignores the second too, but that is no softmax: to it one output is as good as another."""
         out = self.draw(domain)
         if out.dim() < 2 or out.shape[1] < 2 or len(out) < 2:
             return False, False
@@ -213,7 +214,9 @@ class _Asked:
         def ignores(added: Tensor) -> bool:
             return abs(self.value(out + added) - here) < 1e-4 * max(moves, abs(here))
 
-        return ignores(by_row), ignores(by_column)
+        turned = out.flip(1)
+        interchangeable = abs(self.value(turned) - here) < 1e-4 * max(moves, abs(here))
+        return ignores(by_row), ignores(by_column) and not interchangeable
 
 
 def _factors(got: Tensor, expected: list[Tensor]) -> Tensor | None:

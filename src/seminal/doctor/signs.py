@@ -89,11 +89,10 @@ class Effect:
         return self.after >= self.end + 0.04
 
     def told(self, what: str) -> str:
-        skill, loss = (
-            f"skill {self.before:.2f} → {self.after:.2f}",
-            f"loss {self.loss_before:.3g} → {self.loss_after:.3g}",
+        return (
+            f"{what}: skill {self.before:.2f} → {self.after:.2f} after {self.steps} steps "
+            f"(loss {self.loss_before:.3g} → {self.loss_after:.3g})"
         )
-        return f"{what}: {skill} after {self.steps} steps ({loss})"
 
 
 def share_for(chart: Chart) -> float:

@@ -33,3 +33,4 @@ class Draw(IntEnum):
     CUTMIX_PLACE = 42
     MIXUP_OR_CUTMIX = 43
     TOKEN = 50
+    LATENT = 60

@@ -1,5 +1,5 @@
-"""What the recipes of networks for pictures share: the modern recipe for large photographs and that for small pictures,
-and augmentation that depends on the data."""
+"""What the recipes of networks for pictures share: the modern recipe for large photographs, that for small pictures, that
+for generators of pictures, and augmentation that depends on the data."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from seminal.core import DataSpec, Optim, Recipe
 from seminal.pieces.augment import HorizontalFlip, PCAColour
 from seminal.pieces.crops import RandomCrop, ResizedCrop
 from seminal.tasks.classification import Classification
-from seminal.train.schedules import Cosine, Linear, Warmup
+from seminal.tasks.game import Game
+from seminal.train.schedules import Constant, Cosine, Linear, Warmup
 
 
 def large_pictures(variant: str, model: Any, spec: DataSpec) -> Recipe:
@@ -59,6 +60,32 @@ def small_pictures(variant: str, model: Any, spec: DataSpec) -> Recipe:
             "optim": "on CIFAR-10 5e-4 gave 83.8 % after 7 epochs, 1e-4 with twice the rate 83.0 %; none on gains and biases",
             "augment": "He et al. 2015, Sec. 4.2, with half the padding: a short run does not overfit. Grey pictures are "
             "mostly signs, which a mirror would change: no flips",
+        },
+    )
+
+
+def two_players(variant: str, model: Any, task: Game) -> Recipe:
+    """For a generator of small pictures and its discriminator: the numbers of Radford et al. 2015 with smaller batches."""
+    return Recipe(
+        name="modern",
+        variant=variant,
+        model=model,
+        task=task,
+        epochs=20,
+        batch=64,
+        lr=2e-4,
+        optim=Optim("adam", betas=(0.5, 0.999)),
+        schedule=Constant(),
+        scaling="none",
+        ema=0.999,
+        least_steps=2500,
+        sources={
+            "batch": "half of that of Radford et al. 2015: a short run needs many steps",
+            "lr": "Radford et al. 2015, Sec. 4: 0.0002",
+            "optim": "Radford et al. 2015, Sec. 4: Adam with β₁ = 0.5",
+            "ema": "players circle around the point where neither gains; the mean of the weights is nearer to it (Yazıcı et "
+            "al. 2019)",
+            "scaling": "pictures in [0, 1], as generators make them",
         },
     )
 

@@ -124,6 +124,16 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Plane:
+    """Rows of the validation split in the plane of two latent variables; ``classes`` holds each row's class, if any."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    classes: tuple[int, ...]
+    axes: tuple[str, str]
+
+
+@dataclass(frozen=True)
 class Found:
     """An illness of a run: what it means, why it is believed, and what helps."""
 
@@ -181,6 +191,9 @@ class Report:
     worst: tuple[Translated, ...] = ()  # worst first
     tagged: tuple[Tagged, ...] = ()  # worst first
     evidence: tuple[Evidence, ...] = ()  # of the first of ``mistakes``, in their order
+    made: tuple[tuple[int, Picture], ...] = ()  # (epoch, pictures the model made), from the first to the last
+    beside: tuple[Picture, ...] = ()  # what the model made beside what it was given, or learned from
+    plane: Plane | None = None
     doctor: Doctor | None = None
     settings: tuple[tuple[str, str, str], ...] = ()  # (name, value, where the value comes from)
     departures: tuple[Departure, ...] = ()

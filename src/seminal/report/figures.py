@@ -8,7 +8,7 @@ HTML in its texts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,8 +46,34 @@ def numbers(values: Sequence[float | None] | np.ndarray) -> list[float | None]:
 
 def curves(report: Report) -> list[Figure]:
     """Loss, the goal metric, learning rate and gradient norm over epochs: those that were recorded."""
-    found = [_loss(report), _goal(report), _learning_rate(report), _gradient(report)]
+    found = [*_game(report), _loss(report), _goal(report), _parts(report), _learning_rate(report), _gradient(report)]
     return [figure for figure in found if figure is not None]
+
+
+def plane(report: Report) -> list[Figure]:
+    """Where the rows lie in the plane of two latent variables, class by class."""
+    shown = report.plane
+    if shown is None:
+        return []
+    x, y, classes = np.asarray(shown.x), np.asarray(shown.y), np.asarray(shown.classes or [0] * len(shown.x))
+    data = []
+    for place, c in enumerate(np.unique(classes)):
+        name = plain(report.classes[c], 16) if report.classes and shown.classes else "rows"
+        dots = {"size": 5, "opacity": 0.75, "color": f"hsl({360 * place // len(np.unique(classes))}, 55%, 50%)"}
+        here = classes == c
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": numbers(x[here]),
+                "y": numbers(y[here]),
+                "name": name,
+                "marker": dots,
+            }
+        )
+    layout = frame(*shown.axes) | {"height": 460, "showlegend": len(data) > 1}
+    caption = f"Each of {len(x):,} validation rows at the mean of its latent variables."
+    return [Figure("plane", "The latent plane", caption, data, layout)]
 
 
 def confusion(report: Report) -> Figure | None:
@@ -250,10 +276,55 @@ def _wide_range(values: Sequence[float | None]) -> bool:
     return bool(known) and min(known) > 0 and max(known) > 30 * min(known)
 
 
+def _game(report: Report) -> list[Figure]:
+    """Of two players: both losses, and how well one tells real rows from made ones."""
+    if not _column(report, "train_loss_discriminator"):
+        return []
+    told = "While both are near −log ½ = 0.69, neither wins; a discriminator near 0 has nothing left to teach."
+    losses = _several(
+        report, "loss", {"train_loss_discriminator": "discriminator", "train_loss_generator": "generator"}
+    )
+    opinion = _several(report, "probability of being real", {"val_d_real": "real rows", "val_d_fake": "made rows"})
+    accuracy = _several(
+        report, "share told right", {"val_accuracy_real": "real rows", "val_accuracy_fake": "made rows"}
+    )
+    for layout in (opinion, accuracy):
+        layout[1]["yaxis"]["range"] = [0, 1.02]
+    return [
+        Figure("losses", "Losses of both players", told, *losses),
+        Figure(
+            "opinion",
+            "What the discriminator believes",
+            "On validation rows; ½ is all it can say at the end.",
+            *opinion,
+        ),
+        Figure("told", "What the discriminator tells right", "On validation rows; chance is ½.", *accuracy),
+    ]
+
+
+def _parts(report: Report) -> Figure | None:
+    """The two terms of a bound on the log-likelihood."""
+    if not _column(report, "val_kl"):
+        return None
+    names = {"val_reconstruction": "reconstruction, −log p(x|z)", "val_kl": "KL(q(z|x) ‖ p(z))"}
+    told = "In nats, on validation rows. A divergence near 0 means that the latent variables are not used."
+    return Figure("parts", "The two terms of the bound", told, *_several(report, "nats", names))
+
+
+def _several(report: Report, y: str, columns: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Lines of the epochs' columns, each under its name."""
+    colours = ("validation", "train", "rate")
+    known = [(name, label, colour) for (name, label), colour in zip(columns.items(), colours) if _column(report, name)]
+    data = [
+        _line(_epochs(report), _column(report, name), label, colour=colour, width=2.5) for name, label, colour in known
+    ]
+    return data, _time_axis(report, y)
+
+
 def _loss(report: Report) -> Figure | None:
     train, validation = _column(report, "train_loss"), _column(report, "val_loss")
     steps = report.trace.get("loss", ())
-    if not (train or validation or len(steps)):
+    if not (train or validation or len(steps)) or _column(report, "train_loss_discriminator"):  # `_game` shows two
         return None
     logarithmic = _wide_range([*train, *validation, *numbers(steps)])
     layout = _time_axis(report, "loss (log)" if logarithmic else "loss")

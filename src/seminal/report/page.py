@@ -79,6 +79,7 @@ def _plots(report: Report) -> dict[str, list[figures.Figure]]:
     return {
         "curves": figures.curves(report),
         "doctor": vitals.plots(report.doctor),
+        "latent": figures.plane(report),
         "classes": by_class,
         "regression": figures.regression(report),
         "attention": texts.attention(report),
@@ -90,6 +91,9 @@ def _sections(report: Report, plots: dict[str, list[figures.Figure]]) -> list[tu
     present = [
         ("curves", "Curves", plots["curves"]),
         ("doctor", "Doctor", report.doctor),
+        ("made", "Pictures it makes", report.made),
+        ("beside", "Side by side", report.beside),
+        ("latent", "Latent variables", plots["latent"]),
         ("classes", "Classes", plots["classes"]),
         ("regression", "Predicted and true", plots["regression"]),
         ("attempts", f"{_written(report)} over time", report.attempts),

@@ -63,17 +63,30 @@ def filter_grid(weight: Tensor, *, columns: int = 16, most: int = 256, cell: int
     shades = ((filters / largest + 1) * 127.5).round().byte()
 
     factor = max(1, cell // max(shades.shape[2:]))
-    shades = shades.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    return _tiled(shades.repeat_interleave(factor, 2).repeat_interleave(factor, 3), columns)
+
+
+def grid(pictures: Tensor, columns: int, *, cell: int = 56) -> bytes:
+    """Pictures (count, channels, height, width) in [0, 1] side by side, as the bytes of a PNG; small ones are enlarged by a
+    whole factor."""
+    shades = (pictures.detach().cpu().float().nan_to_num(0.0).clamp(0, 1) * 255).round().byte()
+    if shades.shape[1] != 3:
+        shades = shades.float().mean(1, keepdim=True).round().byte().expand(-1, 3, -1, -1)
+    factor = max(1, cell // max(shades.shape[2:]))
+    return _tiled(shades.repeat_interleave(factor, 2).repeat_interleave(factor, 3), columns)
+
+
+def _tiled(shades: Tensor, columns: int, gap: int = 2) -> bytes:
+    """(count, 3, height, width) uint8, with transparent lines between."""
     count, _, height, width = shades.shape
     columns = min(columns, count)
     lines = -(-count // columns)
-    gap = 2
-    grid = torch.zeros(4, lines * (height + gap) - gap, columns * (width + gap) - gap, dtype=torch.uint8)
+    whole = torch.zeros(4, lines * (height + gap) - gap, columns * (width + gap) - gap, dtype=torch.uint8)
     for i, shade in enumerate(shades):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
-        grid[:3, top : top + height, left : left + width] = shade
-        grid[3, top : top + height, left : left + width] = 255
-    return png(grid, least=1, most=max(grid.shape))
+        whole[:3, top : top + height, left : left + width] = shade
+        whole[3, top : top + height, left : left + width] = 255
+    return png(whole, least=1, most=max(whole.shape))
 
 
 def first_filters(model: nn.Module) -> tuple[Picture, ...]:

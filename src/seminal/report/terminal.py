@@ -8,6 +8,7 @@ Elsewhere (a file, a pipe, a job's log) each epoch is one plain line, with anoth
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from seminal.core import Goal, Step
 
 LABEL = 9  # columns of the first of the two columns
+# What stays on one line, with the spaces before it: a word, or one Chinese character with what may not begin a line.
+_WORD = re.compile(r" *(?:[\u4e00-\u9fff][、。，；：？！）]*|[^ \u4e00-\u9fff]+)")
 
 
 def console(file: IO[str] | None = None) -> Console:
@@ -273,21 +276,22 @@ def _text(text: str) -> Text:
 
 
 def _label(label: str) -> str:
-    return f"{printable(label):<{LABEL - 1}} "
+    from rich.cells import cell_len
+
+    return printable(label) + " " * max(1, LABEL - cell_len(label))
 
 
 def _wrapped(text: str, room: int) -> Iterator[str]:
-    """Lines of at most ``room`` terminal cells, parted between words; a longer word stands alone."""
+    """Lines of at most ``room`` terminal cells, parted between words or Chinese characters; a longer word stands alone."""
     from rich.cells import cell_len
 
     for paragraph in text.split("\n"):
         line = ""
-        for word in paragraph.split(" "):
-            if line and cell_len(line) + 1 + cell_len(word) > room:
+        for word in _WORD.findall(paragraph):
+            if line and cell_len(line) + cell_len(word) > room:
                 yield line
-                line = word
-            else:
-                line = f"{line} {word}" if line else word
+                line = ""
+            line += word if line else word.lstrip(" ")
         yield line
 
 

@@ -63,6 +63,8 @@ def metric_name(metric: str) -> str:
             return "root mean squared error"
         case "sse":
             return "sum of squared errors"
+        case "bound":
+            return "lower bound in nats"
         case _:
             return metric.replace("_", " ")
 

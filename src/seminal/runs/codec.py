@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,19 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is damaged ({error}) and was not loaded.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON for other programs to read."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n", "Give another file after --json.")
+
+
+def write_text(path: Path, text: str, advice: str) -> None:
+    """A file that is there is replaced as a whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"{path} could not be written: {error.strerror}. {advice}") from None

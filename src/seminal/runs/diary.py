@@ -10,7 +10,7 @@ from typing import Any
 from seminal.core import Goal, Step
 from seminal.doctor.vitals import Vitals
 
-SAMPLES = 12  # epochs whose texts are kept, at most
+SAMPLES = 12  # epochs of which it is kept what the model made, at most
 KEPT = 4000  # steps in the trace, at most; then every second one is dropped, and half as many are added from there on
 
 
@@ -25,7 +25,7 @@ class Diary:
     stride: int = 1
     seconds: float = 0.0  # spent in steps
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch so far
-    samples: list[dict[str, Any]] = field(default_factory=list)  # "epoch", and the "texts" written after it
+    samples: list[dict[str, Any]] = field(default_factory=list)  # "epoch", and what was made after it
     vitals: Vitals = field(default_factory=Vitals)  # what the doctor's watch wrote down
 
     def step(self, step: Step, amount: float, seconds: float) -> None:
@@ -61,11 +61,11 @@ class Diary:
             self.best = {"epoch": float(step.epoch + 1), **val}
         return row
 
-    def sample(self, epoch: int, texts: list[str]) -> None:
-        """Note what the model wrote after an epoch. The first and the last are kept always; of the others, those nearest
-        to their neighbours are dropped, by ratio: what a model writes changes most in its first epochs."""
+    def sample(self, epoch: int, made: Mapping[str, Any]) -> None:
+        """Note what the model made after an epoch: see `seminal.runs.samples`. The first and the last are kept always; of
+        the others, those nearest to their neighbours are dropped, by ratio: it changes most in the first epochs."""
         kept = self.samples
-        kept.append({"epoch": epoch, "texts": texts})
+        kept.append({"epoch": epoch, **made})
         if len(kept) > SAMPLES:
             inner = range(1, len(kept) - 1)
             del kept[min(inner, key=lambda i: kept[i + 1]["epoch"] / kept[i - 1]["epoch"])]

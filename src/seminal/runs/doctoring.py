@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
+import re
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from seminal.core import UserError
+from seminal.doctor.chart import Chart
+from seminal.doctor.chinese import translated
 from seminal.doctor.cure import Cure, cured
-from seminal.doctor.diagnose import Examined, examine
+from seminal.doctor.diagnose import check, examine
+from seminal.doctor.examinations import Examination, examinations
 from seminal.doctor.findings import ILLNESSES, Finding, Verdict
 from seminal.doctor.program import Make, from_file
 from seminal.report.terminal import say
+from seminal.runs.codec import write_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.patient import patient
@@ -27,80 +33,132 @@ class DoctorAsk:
     """The words of ``seminal doctor``."""
 
     patient: str  # program.py, program.py:make, or the folder of a run
+    check: bool = False  # only what can be seen before the first training run
+    examine: bool = False  # after the verdict: every experiment there is
     cure: bool = False
-    budget: float = 120.0  # seconds of examination; a cure has as long again for each of its seeds
+    budget: float = 120.0  # seconds of examination; --examine has as long again, and a cure for each of its seeds
     seeds: int = 3
     seed: int = 0
     json: str | None = None
     device: str | None = None
+    lang: str = "en"  # or zh; JSON is English in both
+
+
+class Tell(Protocol):
+    """As `say`."""
+
+    def __call__(self, label: str, text: str, *, wrap: bool = True) -> None: ...
+
+
+def _in_chinese(label: str, text: str, *, wrap: bool = True) -> None:
+    """Commands and code, which are not wrapped, stay as they are."""
+    say(translated(label), translated(text) if wrap else text, wrap=wrap)
+
+
+TELLING: Mapping[str, Tell] = MappingProxyType({"en": say, "zh": _in_chinese})
 
 
 def doctor(ask: DoctorAsk) -> int:
     """Exit code 0 where nothing was found, 3 where something was."""
-    make = _made(ask)
-    examined = examine(make, seed=ask.seed, budget=ask.budget, told=lambda what: say("", what))
-    verdict = examined.verdict
-    show(verdict)
-    cure = None
-    if ask.cure and verdict.findings:
-        cure = cured(examined, seeds=ask.seeds, budget=ask.budget * ask.seeds, told=lambda what: say("", what))
-        _show_cure(cure)
-    elif verdict.findings:
-        say("next", f"seminal doctor {ask.patient} --cure", wrap=False)
+    if ask.check and (ask.cure or ask.examine):
+        raise UserError("--check ends before the first training run, and --examine and --cure need some: ask for one.")
+    make, tell = _made(ask), TELLING[ask.lang]
+
+    def told(what: str) -> None:
+        tell("", what)
+
+    cure, asked = None, list[Examination]()
+    if ask.check:
+        verdict = check(make, seed=ask.seed, told=told)
+        _show_check(verdict, ask.patient, tell)
+    else:
+        examined = examine(make, seed=ask.seed, budget=ask.budget, told=told)
+        verdict = examined.verdict
+        show(verdict, tell)
+        asked = _examined(examined.chart, ask.budget, tell) if ask.examine else asked
+        if ask.cure and verdict.findings:
+            cure = cured(examined, seeds=ask.seeds, budget=ask.budget * ask.seeds, told=told)
+            _show_cure(cure, tell)
+        elif verdict.findings:
+            tell("next", f"seminal doctor {ask.patient} --cure", wrap=False)
     if ask.json is not None:
-        _write(Path(ask.json), examined, cure)
+        _write(Path(ask.json), verdict, cure, asked)
     return FOUND if verdict.findings else 0
 
 
+def is_program(patient: str) -> bool:
+    """Whether a patient is ``file.py`` or ``file.py:function``, and not the folder of a run."""
+    return re.search(r"\.py(:\w*)?$", patient) is not None
+
+
 def _made(ask: DoctorAsk) -> Make:
-    if ".py" in ask.patient:
+    if is_program(ask.patient):
         return from_file(ask.patient)
     folder = RunFolder.existing(ask.patient)
     plan, device = plan_of(folder), device_for(ask.device)
     return patient(plan, source_of(folder, plan, device), device)
 
 
-def show(verdict: Verdict) -> None:
+def _show_check(verdict: Verdict, patient: str, tell: Tell) -> None:
+    if verdict.findings:
+        show(verdict, tell)
+        return
+    tell("doctor", f"nothing is amiss that can be seen before training; {verdict.open_question}")
+    tell("time", f"{verdict.seconds:.0f} s of examination")
+    tell("next", f"seminal doctor {patient}", wrap=False)
+
+
+def _examined(chart: Chart, budget: float, tell: Tell) -> list[Examination]:
+    """Every experiment, with a budget of its own, shown one by one."""
+    chart.until = time.monotonic() + budget
+    found = []
+    for each in examinations(chart, lambda question: tell("examine", question)):
+        tell("", f"· {each.found}")
+        tell("", f"→ {each.means}")
+        found.append(each)
+    return found
+
+
+def show(verdict: Verdict, tell: Tell) -> None:
     """What was found, the surest first."""
     if not verdict.findings:
         if verdict.decided:
-            say("doctor", "healthy: it does as well as its data allow, and nothing in it is amiss")
+            tell("doctor", "healthy: it does as well as its data allow, and nothing in it is amiss")
         else:
-            say(
+            tell(
                 "doctor",
                 f"cannot tell: nothing is amiss that could be seen, and it does not do well. {verdict.open_question}.",
             )
     for finding in verdict.findings:
-        say("doctor", f"{finding.illness} ({finding.confidence:.2f}): {ILLNESSES[finding.illness]}")
-        _show_reasons(finding)
+        tell("doctor", f"{finding.illness} ({finding.confidence:.2f}): {ILLNESSES[finding.illness]}")
+        _show_reasons(finding, tell)
     if verdict.findings:
-        say("guide", f"this is a matter of {verdict.branch}")
-    say("time", f"{verdict.seconds:.0f} s of examination")
+        tell("guide", f"this is a matter of {verdict.branch}")
+    tell("time", f"{verdict.seconds:.0f} s of examination")
 
 
-def _show_reasons(finding: Finding) -> None:
+def _show_reasons(finding: Finding, tell: Tell) -> None:
     for reason in finding.evidence:
-        say("", f"· {reason}")
+        tell("", f"· {reason}")
     for rival in finding.ruled_out:
-        say("", f"· not {rival}")
+        tell("", f"· not {rival}")
     if finding.remedies:
-        say("", f"→ {finding.remedies[0].says}")
+        tell("", f"→ {finding.remedies[0].says}")
         for line in finding.remedies[0].snippet.splitlines():
-            say("", f"    {line}", wrap=False)
+            tell("", f"    {line}", wrap=False)
 
 
-def _show_cure(cure: Cure | None) -> None:
+def _show_cure(cure: Cure | None, tell: Tell) -> None:
     if cure is None:
-        say("cure", "not cured: none of the remedies, alone or in pairs, did clearly better than the program as it is")
+        tell("cure", "not cured: none of the remedies, alone or in pairs, did clearly better than the program as it is")
         return
-    say("cure", cure.says)
+    tell("cure", cure.says)
     for line in cure.snippet.splitlines():
-        say("", f"    {line}", wrap=False)
+        tell("", f"    {line}", wrap=False)
 
 
-def _write(path: Path, examined: Examined, cure: Cure | None) -> None:
-    """The verdict for other programs to read. A file that is there is replaced as a whole or not at all."""
-    verdict = examined.verdict
+def _write(path: Path, verdict: Verdict, cure: Cure | None, asked: Sequence[Examination]) -> None:
+    """The verdict for other programs to read."""
     found: dict[str, Any] = {
         "findings": [
             {
@@ -121,12 +179,8 @@ def _write(path: Path, examined: Examined, cure: Cure | None) -> None:
             }
         ],
         "branch": verdict.branch,
+        "examinations": [asdict(each) for each in asked],
         "cure": None if cure is None else asdict(cure.told),
         "seconds": verdict.seconds,
     }
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"{path} could not be written: {error.strerror}. Give another file after --json.") from None
+    write_json(path, found)

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,9 @@ def evaluate(ask: EvalAsk) -> int:
         metrics = text_scores.language(recipe.task.summary(scored(model, source, recipe, order)), source.spec, split)
     elif source.spec.kind == "tagged":
         metrics = recipe.task.summary(scored(model, source, recipe, order))
-        _write_csv(folder.path / "predictions.csv", text_scores.HEAD, text_predictions.tagged(model, source, recipe, order))
+        _write_csv(
+            folder.path / "predictions.csv", text_scores.HEAD, text_predictions.tagged(model, source, recipe, order)
+        )
     else:
         metrics = _ten_crops(model, source, recipe, order) if ask.ten_crop else {}
         metrics = metrics or recipe.task.summary(scored(model, source, recipe, order))
@@ -139,10 +141,15 @@ def _write_predictions(folder: RunFolder, model: nn.Module, source: Source, reci
     spec = source.spec
     scale, shift = spec.target_std or (1.0,) * spec.outputs, spec.target_mean or (0.0,) * spec.outputs
     lines: list[list[str]] = []
+    unasked: list[str] = []
     for batch, found in predicted(model, source, recipe, order):
+        columns = _unasked(found)
+        unasked = list(columns)
         for i, row in enumerate(batch["index"].tolist()):
             name = source.name(order.split, row)
-            if spec.classes:
+            if columns:
+                lines.append([name, *(f"{column[i]:.6g}" for column in columns.values())])
+            elif spec.classes:
                 probability = found["probability"][i]
                 guess = int(probability.argmax())
                 truth = spec.classes[int(batch["target"][i])]
@@ -151,9 +158,22 @@ def _write_predictions(folder: RunFolder, model: nn.Module, source: Source, reci
                 truths = [f"{float(t) * s + m:.6g}" for t, s, m in zip(batch["target"][i], scale, shift)]
                 lines.append([name, *truths, *(f"{float(v):.6g}" for v in found["value"][i])])
     head = ["row", "true", "predicted", "confidence"]
-    if not spec.classes:
+    if unasked:
+        head = ["row", *unasked]
+    elif not spec.classes:
         head = ["row", *(f"{n} true" for n in spec.target_names), *(f"{n} predicted" for n in spec.target_names)]
     _write_csv(folder.path / "predictions.csv", head, lines)
+
+
+def _unasked(found: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """What a task that knows no target says of rows: a column per number (``anomaly``, ``latent_1`` …), no pictures."""
+    columns: dict[str, list[float]] = {}
+    for name, values in found.items() if not {"probability", "value"} & found.keys() else ():
+        if values.dim() == 1:
+            columns[name] = values.tolist()
+        elif values.dim() == 2:
+            columns |= {f"{name}_{i}": column for i, column in enumerate(values.T.tolist(), 1)}
+    return columns
 
 
 def _write_csv(path: Path, head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
@@ -212,7 +232,7 @@ def _has_classes(plan: Plan) -> bool:
 
 
 def _answers(folder: RunFolder, plan: Plan, inputs: list[str]) -> Iterator[tuple[str, dict[str, float]]]:
-    """(name, probability per class or value per target) for each input, in their order."""
+    """(name, probability per class, value per target or what else is said) for each input, in their order."""
     device = device_for(plan.run.device)
     recipe = plan.recipe
     precision = recipe.precision or Precision()
@@ -221,8 +241,9 @@ def _answers(folder: RunFolder, plan: Plan, inputs: list[str]) -> Iterator[tuple
     for names, batch in encoder_of(folder).encode(inputs, 128):
         with torch.no_grad(), arithmetic(precision, device):
             found = recipe.task.predict(model, in_layout(batch, device, precision))
-        for name, values in zip(names, next(iter(found.values())).tolist(), strict=True):
-            yield name, dict(zip(labels, values, strict=True))
+        columns = _unasked(found) or dict(zip(labels, next(iter(found.values())).T.tolist(), strict=True))
+        for i, name in enumerate(names):
+            yield name, {said: column[i] for said, column in columns.items()}
 
 
 # ------------------------------------------------------------------------------------------------------ report, compare

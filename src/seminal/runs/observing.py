@@ -103,6 +103,8 @@ def page(diary: Diary, goal: Goal) -> Doctor | None:
         "healthy": "Nothing that was seen while it trained is a sign of an illness.",
         "cannot_tell": f"Nothing that was seen tells what is wrong, if anything is: {found.open_question}.",
     }.get(found.name, "What was seen while it trained tells that something is wrong.")
+    if not vitals.loss and not found.findings:
+        said = "The losses of a game need not fall, so they tell nothing; no layer showed a sign of an illness."
     looks = [round(i) for i in linspace(0, len(vitals.at) - 1, min(SHOWN_LOOKS, len(vitals.at)))]
     matrices = {n.removesuffix(".weight"): w.change for n, w in vitals.weights.items() if len(w.shape) > 1}
     rectified = {n: layer.silent for n, layer in vitals.layers.items() if "relu" in layer.kind.lower()}

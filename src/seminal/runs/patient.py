@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from seminal.core import Batch, Order, Recipe, Source, UserError
 from seminal.doctor.program import Make, Program
 from seminal.runs.plan import Plan, model_of
+from seminal.tasks.classification import Classification
+from seminal.tasks.regression import Regression
 from seminal.train.loop import total_steps
 from seminal.train.optimisers import optimisers
 
@@ -21,7 +23,7 @@ def patient(plan: Plan, source: Source, device: torch.device) -> Make:
     """The run as a program. Raises `UserError` for tasks that have no one answer for each row."""
     recipe = plan.recipe
     batch = next(source.batches(Order("train", recipe.batch, recipe.seed)))
-    if "input" not in batch or "target" not in batch:
+    if not isinstance(recipe.task, Classification | Regression) or not {"input", "target"} <= batch.keys():
         raise UserError(
             f"the doctor examines classifiers and regressions, and {recipe.variant} is trained on {source.spec.kind}. What "
             "was noted while it trained stands in its report."

@@ -24,6 +24,7 @@ from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
+from seminal.runs.picture_portrait import with_pictures
 from seminal.runs.plan import Plan, best_model
 from seminal.runs.shelf import papers, published
 from seminal.runs.text_portrait import text_of, with_texts
@@ -67,7 +68,7 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
     if spec.kind in ("pairs", "stream", "tagged"):
         return with_texts(report, model, plan, source, diary)
     if isinstance(model, Generator) or isinstance(recipe.task, Reconstruction):
-        return report
+        return with_pictures(report, model, plan, source, diary)
     if spec.classes:
         return _with_classes(report, model, plan, source)
     return _with_scatter(report, model, plan, source)

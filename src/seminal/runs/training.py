@@ -25,7 +25,7 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.machine import Stop, command_line, device_for, environment, joined, keep_memory
 from seminal.runs.observing import broken, check, lines, observed, verdict
 from seminal.runs.plan import Plan, model_of, plan_of, source_of, split_table
-from seminal.runs.text_portrait import written
+from seminal.runs.samples import samples
 from seminal.train import distributed
 from seminal.train.evaluate import scored, weights
 from seminal.train.loop import train
@@ -180,12 +180,12 @@ def _score(run: Run, step: Step) -> dict[str, float | None]:
     with weights(run.model, run.state.best_weights()):
         on_val = recipe.task.summary(scored(run.model, source, recipe, val))
         on_train = recipe.task.summary(scored(run.model, source, recipe, train_rows, batches))
-        texts = written(run.model, source, recipe) if run.first else []
+        made = samples(run.model, source, recipe) if run.first else {}
     goal = recipe.task.goal
     run.state.scores.append(-on_val[goal.metric] if goal.higher else on_val[goal.metric])
     row = run.diary.epoch(step, on_train, on_val)
-    if texts:
-        run.diary.sample(step.epoch + 1, texts)
+    if made:
+        run.diary.sample(step.epoch + 1, made)
     if run.first:
         if run.diary.improved:
             note = {"variant": recipe.variant, "epoch": row["epoch"], **on_val}

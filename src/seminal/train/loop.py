@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,8 @@ def train(model: nn.Module, source: Source, recipe: Recipe, state: State | None 
         if not state.position:
             state.carry = {}  # a stream is read from its beginning
         for batch in source.batches(order):
-            batch = batch | state.carry
+            progress = torch.full_like(batch["index"], state.step / steps, dtype=torch.float32)
+            batch = batch | state.carry | {"progress": progress}
             lr = recipe.lr * recipe.schedule(state.step, steps, tuple(state.scores))
             with _own_randomness(recipe.seed, state.step, device):
                 turns = _move(view, state, recipe, in_layout(batch, device, precision), lr)
@@ -81,7 +83,7 @@ def total_steps(source: Source, recipe: Recipe) -> int:
 
 @dataclass(frozen=True)
 class _Moved:
-    """One player's step: mean loss, gradient norm before clipping, and what the loss is a mean over."""
+    """A player's step, or its steps on one batch: mean loss, gradient norm before clipping, what the loss is a mean over."""
 
     loss: float
     norm: float
@@ -89,27 +91,18 @@ class _Moved:
 
 
 def _move(model: nn.Module, state: State, recipe: Recipe, batch: Batch, lr: float) -> dict[str, _Moved]:
-    """One step of every player on one batch. ``model`` computes; ``state`` is moved."""
+    """One step on one batch: the players move in the order of the task's turns. ``model`` computes; ``state`` is moved."""
     model.train()
     transfer.keep_still(state.model, recipe.transfer)
     before = [b.clone() for b in state.model.buffers()]
     precision = recipe.precision or Precision()
     parts = _micro_batches(batch, recipe.accumulate)
     lanes = [recipe.task.turns(model, part) for part in parts]
-    told: dict[str, _Moved] = {}
+    moves: dict[str, list[_Moved]] = {player: [] for player in state.optimisers}
     carries: list[Mapping[str, Tensor]] = []
-    for player, optimiser in state.optimisers.items():
-        state.model.zero_grad(set_to_none=True)  # also what another player's loss has left behind
-        turns = []
-        for lane in lanes:
-            last = lane is lanes[-1]
-            with arithmetic(precision, batch["index"].device):
-                turn = next(lane)
-            with contextlib.nullcontext() if last else _without_exchange(model):
-                turn.loss.backward()
-            turns.append(Turn(turn.player, turn.loss.detach(), turn.weight.detach()))
-            carries += [turn.carry] if turn.carry else []
-        moved = _step(optimiser, turns, lr, recipe.clip)
+    while turns := _next_turns(model, state.model, lanes, precision):
+        player = turns[0].player
+        moved = _step(state.optimisers[player], turns, lr, recipe.clip)
         if not (moved.loss < float("inf") and moved.norm < float("inf")):  # false for NaN too
             for buffer, value in zip(state.model.buffers(), before):
                 buffer.copy_(value)
@@ -119,11 +112,37 @@ def _move(model: nn.Module, state: State, recipe: Recipe, batch: Batch, lr: floa
             raise NonFiniteError(
                 state.step + 1, f"the {player}'s loss is {moved.loss}, its gradient {moved.norm}: {cause}", rows
             )
-        told[player] = moved
+        moves[player].append(moved)
+        carries += [turn.carry for turn in turns if turn.carry]
     state.carry = {name: torch.cat([c[name].detach() for c in carries]) for name in (carries[0] if carries else ())}
     if state.ema:
         _follow(state.ema, state.model.state_dict(), min(recipe.ema, (1 + state.step) / (10 + state.step)))
-    return told
+    return {player: _together(made) for player, made in moves.items() if made}
+
+
+def _next_turns(model: nn.Module, whole: nn.Module, lanes: list[Iterator[Turn]], precision: Precision) -> list[Turn]:
+    """One player's turn on every micro-batch, its gradients added up in ``whole``; empty when all have moved. A player may
+    have several turns on one batch: the task says whose turn it is."""
+    whole.zero_grad(set_to_none=True)  # also what another player's loss has left behind
+    device = next(whole.parameters()).device
+    turns: list[Turn] = []
+    for lane in lanes:
+        with contextlib.nullcontext() if lane is lanes[-1] else _without_exchange(model):
+            with arithmetic(precision, device):
+                turn = next(lane, None)
+            if turn is None:
+                return []
+            turn.loss.backward()
+        turns.append(replace(turn, loss=turn.loss.detach(), weight=turn.weight.detach()))
+    assert len({turn.player for turn in turns}) == 1, "the turns of all micro-batches go in one order"
+    return turns
+
+
+def _together(moves: list[_Moved]) -> _Moved:
+    """A player's moves on one batch as one: means over what they counted."""
+    weights = [moved.weight for moved in moves]
+    loss, norm = (fmean(values, weights) for values in zip(*((moved.loss, moved.norm) for moved in moves)))
+    return _Moved(loss, norm, sum(weights))
 
 
 def _step(optimiser: Optimizer, turns: list[Turn], lr: float, clip: float | None) -> _Moved:

@@ -132,9 +132,11 @@ def _pass(model: nn.Module, recipe: Recipe, batch: Batch, precision: Precision) 
         started = time.perf_counter()
         total = 0.0
         turns = recipe.task.turns(model, batch)
-        for _ in recipe.task.players(model):
+        while True:
             with arithmetic(precision, device):
-                turn = next(turns)
+                turn = next(turns, None)
+            if turn is None:
+                break
             turn.loss.backward()
             total += float(turn.loss.detach() / turn.weight)
         _wait(device)

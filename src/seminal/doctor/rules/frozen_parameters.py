@@ -38,10 +38,10 @@ def judge(chart: Chart) -> Finding | None:
     effect = signs.effect(chart, arm)
     if not effect.helped or signs.well(chart):
         return None
+    why = (_told(anatomy.unowned, "the optimiser does not have"), _told(anatomy.frozen, "require no gradient"))
     evidence = (
         f"{len(still)} of {len(sizes)} parameters ({sum(sizes[n] for n in still):,} of {sum(sizes.values()):,} "
-        "numbers) cannot move: "
-        f"{_told(anatomy.unowned, 'the optimiser does not have')}{_told(anatomy.frozen, 'require no gradient')}",
+        f"numbers) cannot move: {'; '.join(filter(None, why))}",
         effect.told("with all parameters learning"),
     )
     return Finding("frozen_parameters", signs.confidence(effect, 0.85), evidence, (arm,), (), _EXPLAINED)
@@ -62,7 +62,7 @@ _EXPLAINED = frozenset(
 
 
 def _told(names: tuple[str, ...], what: str) -> str:
-    return f"{what}: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}. " if names else ""
+    return f"{what}: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}" if names else ""
 
 
 def _never_stepped(anatomy: Anatomy) -> str:

@@ -98,6 +98,14 @@ def _do(asked: argparse.Namespace) -> int | None:
         from seminal.runs import doctoring
 
         return doctoring.doctor(doctoring.DoctorAsk(**_given(asked)))
+    if asked.verb == "sample":
+        from seminal.runs import sampling
+
+        return sampling.sample(sampling.SampleAsk(**_given(asked)))
+    if asked.verb == "score":
+        from seminal.runs import scoring
+
+        return scoring.score(scoring.ScoreAsk(**_given(asked)))
     if asked.verb == "same":
         from seminal.runs import comparing
 
@@ -264,6 +272,9 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
 
     _writing(verb("translate", "Translate sentences: words given here, or lines of standard input."), verb)
 
+    _making(verb("sample", "Let a model make pictures: new ones, between two of them, or along its latent variables."))
+    _scoring(verb("score", "What the pictures that a model makes are worth, or its density, or its sense of the unusual."))
+
     page = verb("report", "Write the report of a run anew.")
     page.add_argument("run", metavar="RUN")
     compare = verb("compare", "Runs side by side: their results, and what is different about them.")
@@ -329,6 +340,30 @@ def _writing(speak: argparse.ArgumentParser, verb: Callable[[str, str], argparse
         parser.add_argument("--no-repeat", "--no-repeat-ngram-size", type=int, default=0, metavar="N", help=never)
         parser.add_argument("--weights", choices=("best", "last"), default="best")
         parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
+
+
+def _making(make: argparse.ArgumentParser) -> None:
+    make.add_argument("run", metavar="RUN")
+    make.add_argument("-n", "--n", type=int, default=64, help="pictures (default: 64)")
+    make.add_argument("--class", dest="label", metavar="NAME", help="of this class, where the model takes classes")
+    shape = make.add_mutually_exclusive_group()
+    shape.add_argument("--grid", action="store_true", help="one picture that shows all, instead of a folder")
+    shape.add_argument("--interpolate", action="store_true", help="ten walks from one random point to another")
+    shape.add_argument("--traverse", action="store_true", help="a line for each of the first ten latent variables")
+    make.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    make.add_argument("--weights", choices=("best", "last"), default="best")
+    make.add_argument("--out", metavar="PATH", help="where they go (default: in RUN, under a new name)")
+
+
+def _scoring(judge: argparse.ArgumentParser) -> None:
+    judge.add_argument("run", metavar="RUN")
+    judge.add_argument("data", metavar="DATA", nargs="?", help="other data (default: the run's validation rows)")
+    judge.add_argument("--judge", metavar="RUN", help="a classifier that looks at the pictures: a run of yours")
+    judge.add_argument("--unusual", metavar="CLASS", help="how well rows of this class, which it has not seen, stand out")
+    judge.add_argument("-n", "--n", type=int, default=1000, help="made pictures (default: 1000)")
+    judge.add_argument("--samples", type=int, default=100, help="importance samples for each row (default: 100)")
+    judge.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    judge.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
 
 
 def _doctor(ask: argparse.ArgumentParser) -> None:

@@ -195,9 +195,8 @@ def shape(chart: Chart) -> Found:
         return chart.program.loss(model(part.inputs), part.targets)
 
     found, rise = curvature.shape(model, loss), curvature.sharpness(model, loss)
-    means = "still on a slope" if found.name == "slope" else f"a {found.name}"
-    if found.name == "saddle":
-        means += f": along its smallest curvature the loss falls by {found.falls:.2g}"
+    falls = f": along its smallest curvature the loss falls by {found.falls:.2g}" if found.name == "saddle" else ""
+    means = "still on a slope" if found.name == "slope" else f"a {found.name}{falls}"
     if isinstance(optimizer, torch.optim.SGD):
         own = optimizer.param_groups[0]["lr"]
         means += f"; plain descent breaks above a rate of {found.steepest_rate:.2g}, own {own:g}"
@@ -212,8 +211,7 @@ def random_labels(chart: Chart) -> Found:
     """Each row has the label of another (Zhang et al. 2017): what is learned now is learned by heart."""
     model = chart.trial(random_targets(chart.train), share=1.0).model
     outputs, own = course.outputs(model, chart.train), signs.fit(chart)
-    if outputs is None:
-        return "the model gives no single tensor", "nothing follows"
+    assert outputs is not None, "the model gives no single tensor"
     by_heart = signs.bounded(chart.skill(chart.program.metric(outputs, dealt(chart.train.inputs, chart.train.targets))))
     if own < signs.HELPS:
         means = "hardly anything is learned, with sense or without: inputs say nothing about labels, or are not used"

@@ -38,7 +38,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
-    """Adam with warm-up and a cosine, in far fewer steps than those of Fig. 2. Annealing did not help digits, and is left out."""
+    """Adam with warm-up and a cosine, in far fewer steps than Fig. 2 shows. Annealing did not help digits: it is left out."""
     return Recipe(
         name="modern",
         variant=variant,

@@ -16,7 +16,7 @@ from seminal.doctor.chinese import translated
 from seminal.doctor.cure import Cure, cured
 from seminal.doctor.diagnose import check, examine
 from seminal.doctor.examinations import Examination, examinations
-from seminal.doctor.findings import ILLNESSES, Finding, Verdict
+from seminal.doctor.findings import ILLNESSES, Finding, Remedy, Verdict
 from seminal.doctor.program import Make, from_file
 from seminal.report.terminal import say
 from seminal.runs.codec import write_json
@@ -142,10 +142,14 @@ def _show_reasons(finding: Finding, tell: Tell) -> None:
         tell("", f"· {reason}")
     for rival in finding.ruled_out:
         tell("", f"· not {rival}")
-    if finding.remedies:
-        tell("", f"→ {finding.remedies[0].says}")
-        for line in finding.remedies[0].snippet.splitlines():
-            tell("", f"    {line}", wrap=False)
+    for remedy in finding.remedies[:1]:
+        _show_remedy(remedy, tell)
+
+
+def _show_remedy(remedy: Remedy, tell: Tell) -> None:
+    tell("", f"→ {remedy.says}")
+    for line in remedy.snippet.splitlines():
+        tell("", f"    {line}", wrap=False)
 
 
 def _show_cure(cure: Cure | None, tell: Tell) -> None:
@@ -153,8 +157,8 @@ def _show_cure(cure: Cure | None, tell: Tell) -> None:
         tell("cure", "not cured: none of the remedies, alone or in pairs, did clearly better than the program as it is")
         return
     tell("cure", cure.says)
-    for line in cure.snippet.splitlines():
-        tell("", f"    {line}", wrap=False)
+    for remedy in cure.remedies:
+        _show_remedy(remedy, tell)
 
 
 def _write(path: Path, verdict: Verdict, cure: Cure | None, asked: Sequence[Examination]) -> None:

@@ -17,7 +17,7 @@ import torch
 from numpy import linspace
 from torch import Tensor
 
-from seminal.core import Goal, Order, Source, Step
+from seminal.core import DataSpec, Goal, Order, Source, Step
 from seminal.doctor import bedside, diagnose, epochs
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.findings import ILLNESSES, Finding, Verdict
@@ -37,15 +37,18 @@ from seminal.train.nonfinite import NonFiniteError
 if TYPE_CHECKING:
     from seminal.runs.training import Run
 
-EXAMINED = ("images", "table", "labelled")  # forms of data with one answer for each row
 CHECKED, MOST_NUMBERS = 1000, 3 * 10**7  # rows of a split, and numbers in them, that are looked at before training
 SHOWN_LOOKS, SHOWN_LAYERS = 80, 40  # columns and rows of the report's maps, at most
 
 
+def one_answer(plan: Plan, spec: DataSpec) -> bool:
+    """Whether there is one answer for each row, so that the doctor can make experiments: a game has none."""
+    return spec.kind in ("images", "table", "labelled") and isinstance(plan.recipe.task, Classification | Regression)
+
+
 def check(plan: Plan, source: Source, device: torch.device) -> None:
     """Before the first step: what the rows themselves tell. Model, loss and metric are ours, and examined by their facts."""
-    one_answer = isinstance(plan.recipe.task, Classification | Regression)  # for each row: a game has none
-    if source.spec.kind not in EXAMINED or not one_answer or distributed.rank():
+    if not one_answer(plan, source.spec) or distributed.rank():
         return
     program = patient(plan, source, device)(0)
     train, val = (

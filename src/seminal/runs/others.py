@@ -62,6 +62,7 @@ class Scored:
     split: str | None = None
     source: str | None = None  # as in `DataAsk`; None: as the run's own
     target: str | None = None
+    strange: bool = False  # classes that the run never saw are welcome
 
 
 def other_data(ask: Scored, folder: RunFolder, plan: Plan) -> Source:
@@ -91,6 +92,8 @@ def other_data(ask: Scored, folder: RunFolder, plan: Plan) -> Source:
     if split and split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
     labels = tuple(read_json(folder.path / "labels.json"))
+    if ask.strange:
+        labels += tuple(label for label in source.spec.classes if label not in labels)
     names, targets = [], []
     for part in splits:
         names += [source.name(part, row) for row in range(source.spec.counts[part])]

@@ -28,7 +28,9 @@ from seminal.runs.picture_portrait import with_pictures
 from seminal.runs.plan import Plan, best_model
 from seminal.runs.shelf import papers, published
 from seminal.runs.text_portrait import text_of, with_texts
+from seminal.tasks.game import Game
 from seminal.tasks.reconstruction import Reconstruction
+from seminal.tasks.variational import Variational
 from seminal.train.evaluate import predicted
 
 PERCENT = ("top1", "top5", "recall", "accuracy", "f1")
@@ -62,7 +64,7 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
         environment=read_json(folder.path / "env.json"),
         command=(folder.path / "command.txt").read_text(encoding="utf-8").strip(),
         notes=spec.notes,
-        next_commands=next_commands(folder, spec),
+        next_commands=next_commands(folder, plan, spec),
         doctor=observing.page(diary, goal),
     )
     if spec.kind in ("pairs", "stream", "tagged"):
@@ -74,20 +76,24 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
     return _with_scatter(report, model, plan, source)
 
 
-def next_commands(folder: RunFolder, spec: DataSpec) -> tuple[tuple[str, str], ...]:
+def next_commands(folder: RunFolder, plan: Plan, spec: DataSpec) -> tuple[tuple[str, str], ...]:
     """What to type next, the most natural first."""
-    run = folder.path
+    run, task = folder.path, plan.recipe.task
+    makes = isinstance(task, Game | Variational) and spec.kind == "images"
     first = {
         "images": (f"seminal predict {run} YOUR.png", "predict for your own pictures"),
         "table": (f"seminal predict {run} YOUR.csv", "predict for your own rows"),
         "pairs": (f'seminal translate {run} "A SENTENCE"', "translate your own sentences"),
         "stream": (f'seminal generate {run} --prompt "ONCE"', "let it write"),
     }.get(spec.kind, (f'seminal predict {run} "A SENTENCE"', "predict for your own texts"))
+    if makes:
+        first = (f"seminal sample {run}", "let it make pictures")
     return (
         first,
+        *[(f"seminal score {run}", "what its pictures, or its density, are worth")] * makes,
         (f"seminal eval {run}", "score the best weights again"),
         (f"seminal compare {run} OTHER", "see what another run did otherwise"),
-        *[(f"seminal doctor {run}", "find out by experiments what holds it back")] * (spec.kind in observing.EXAMINED),
+        *[(f"seminal doctor {run}", "find out by experiments what holds it back")] * observing.one_answer(plan, spec),
     )
 
 

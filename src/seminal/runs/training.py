@@ -268,7 +268,7 @@ def _farewell(run: Run) -> None:
     for number, line in enumerate(lines(verdict(run.diary, goal), folder)):
         say("" if number else "doctor", line)
     say("report", f"{folder}/report.html")
-    say("next", portrait.next_commands(run.folder, run.source.spec)[0][0], wrap=False)
+    say("next", portrait.next_commands(run.folder, run.plan, run.source.spec)[0][0], wrap=False)
 
 
 def _told(run: Run, error: NonFiniteError) -> str:

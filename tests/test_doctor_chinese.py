@@ -14,10 +14,18 @@ import pytest
 import seminal
 from seminal.cli import main
 from seminal.doctor.chinese import IDEOGRAPH, pairs, translated
+from seminal.doctor.findings import ILLNESSES
 
 HOUSE = Path(seminal.__file__).parent
 FILES = [*sorted((HOUSE / "doctor").rglob("*.py")), HOUSE / "runs" / "doctoring.py"]
-ERRORS = ("breaking.py", "watching.py", "program.py", "hooks.py", "curvature.py", "callbacks.py")  # they speak in exceptions
+ERRORS = (
+    "breaking.py",
+    "watching.py",
+    "program.py",
+    "hooks.py",
+    "curvature.py",
+    "callbacks.py",
+)  # they speak in exceptions
 UNSAID = {
     "from {} to {}",  # in a snippet
     "try: {}",  # `Verdict.__str__`, for Python
@@ -79,7 +87,7 @@ def spoken(node: ast.AST) -> Iterator[str]:
 
 
 def plain(shape: str) -> str:
-    return re.sub(r"(\{\})+", "{}", shape).strip(" ,")
+    return re.sub(r"(\{\})+", "{}", shape.removeprefix("· ")).strip(" ,:")
 
 
 SAID = {path.relative_to(HOUSE).as_posix(): {*map(plain, spoken(ast.parse(path.read_text())))} for path in FILES}
@@ -99,7 +107,75 @@ def test_every_pair_is_of_a_sentence_that_is_still_said() -> None:
 
 @pytest.mark.parametrize("english", pairs())
 def test_a_sentence_is_known_by_its_shape_and_its_values_survive(english: str) -> None:
-    values = [f"{4.25 + place}e-{place}" for place in range(english.count("{}"))]
-    sentence = english.replace("{}", "%s") % tuple(values) if "%" not in english else filled(english, values)
-    chinese = translated(sentence)
-    assert chinese == pairs()[english].format(*values) or not IDEOGRAPH.search(pairs()[english])
+    values = [f"{7 + place}.5e-0{place}" for place in range(english.count("{}"))]
+    pieces = english.split("{}")
+    sentence = pieces[0] + "".join(value + piece for value, piece in zip(values, pieces[1:], strict=True))
+    chinese = pairs()[english]
+    if IDEOGRAPH.search(chinese):
+        assert translated(sentence) == chinese.format(*values)
+        plurals = [place for place, piece in enumerate(pieces[:-1]) if piece[-1:].isalpha()]  # "output{s}"
+        assert {*map(int, re.findall(r"\{(\d)\}", chinese))} | set(plurals) == set(range(len(values)))
+    else:
+        assert translated(sentence) == sentence  # it joins nothing that is known
+
+
+def test_parts_of_a_sentence_are_told_too() -> None:
+    assert translated("· lr_low: ten times the rate: skill 0.10 → 0.12 after 40 steps (loss 2.3 → 2.29)") == (
+        "· lr_low 学习率过低（学习率增大到 10 倍）：得分 0.10 → 0.12（训练 40 步，损失 2.3 → 2.29）"
+    )
+    assert translated("trying: multiply the learning rate by 10; train without dropout") == (
+        "正在试验：把学习率乘以 10；训练时不用 dropout"
+    )
+    assert translated("a saddle: along its smallest curvature the loss falls by 0.2") == (
+        "鞍点：沿曲率最小的方向，损失下降 0.2"
+    )
+
+
+def test_a_name_stays_a_name_and_an_unknown_sentence_stays_english() -> None:
+    assert "`first`" in translated("80% of the values of layer `first` lie within 1 % of an end at the start")
+    unknown = "RuntimeError: mat1 and mat2 shapes cannot be multiplied (4x3 and 5x2); see the model, and the data."
+    assert translated(unknown) == unknown
+
+
+PLAIN = {  # technical terms that Chinese texts write in Latin letters
+    *(
+        "Adam",
+        "SGD",
+        "NaN",
+        "AUC",
+        "ReLU",
+        "R",
+        "He",
+        "Huber",
+        "softmax",
+        "sigmoid",
+        "tanh",
+        "dropout",
+        "logits",
+        "torch",
+    ),
+    *("p", "f", "r", "a", "b", "dim"),
+}
+
+
+@pytest.mark.parametrize(
+    ("illness", "words", "code"),
+    [("double_softmax", ["--check"], 3), ("input_scale", ["--cure"], 3), ("lr_high", ["--examine"], 3)],
+)
+def test_what_is_printed_is_chinese(
+    illness: str, words: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, verdict = tmp_path / "program.py", tmp_path / "verdict.json"
+    program.write_text(f"from seminal.doctor.rules.{illness} import sick as make")
+    assert main(["doctor", str(program), *words, "--lang", "zh", "--json", str(verdict)]) == code
+    said = capsys.readouterr().out
+    assert f"诊断     {illness} " in said
+    for line in said.splitlines():
+        if line.startswith(" " * 13) or line.startswith("下一步"):  # code, and a command
+            continue
+        left = re.sub(rf"`[^`]*`|\b({'|'.join(ILLNESSES)})\b|\d[\d.,]*(e[-+]?\d+)?", "", line)
+        assert {*re.findall("[A-Za-z]+", left)} <= PLAIN, line
+        assert IDEOGRAPH.search(line), line
+    found = json.loads(verdict.read_text())["findings"][0]
+    assert found["illness"] == illness
+    assert not IDEOGRAPH.search(" ".join(found["evidence"]))

@@ -290,8 +290,9 @@ def _wrapped(text: str, room: int) -> Iterator[str]:
         for word in _WORD.findall(paragraph):
             if line and cell_len(line) + cell_len(word) > room:
                 yield line
-                line = ""
-            line += word if line else word.lstrip(" ")
+                line = word.lstrip(" ")
+            else:
+                line += word
         yield line
 
 

@@ -6,7 +6,6 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -184,7 +183,7 @@ def _unusual(ask: ScoreAsk, model: nn.Module, plan: Plan, source: Source) -> dic
     if ask.unusual not in classes:
         raise UserError(f"there is no class `{ask.unusual}` in {source.spec.name}. It has: {', '.join(classes[:20])}.")
     pairs = list(_anomalies(model, plan, source))
-    strange: Tensor = torch.cat([target for target, _ in pairs]).eq(classes.index(cast(str, ask.unusual)))
+    strange: Tensor = torch.cat([target for target, _ in pairs]).eq(classes.index(ask.unusual))
     scores = torch.cat([anomaly for _, anomaly in pairs]).double()
     if not bool(strange.any()) or bool(strange.all()):
         raise UserError(f"rows of `{ask.unusual}` and of other classes are needed: give a set that holds both.")

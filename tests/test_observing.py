@@ -143,6 +143,18 @@ def test_the_check_has_nothing_against_good_data(tmp_path, data):
 def test_the_check_finds_validation_rows_in_the_training_file(tmp_path):
     rows = [f"{a:.6f},{b:.6f},{'yes' if a > b else 'no'}" for a, b in torch.randn(400, 2).tolist()]
     (tmp_path / "twice.csv").write_text("\n".join(["a,b,answer", *rows, *rows]) + "\n")
-    said = typed("train", "mlp", "twice.csv", "--target", "answer", "--epochs", "1", "--output", tmp_path, *QUICK, folder=tmp_path)
+    said = typed(
+        "train",
+        "mlp",
+        "twice.csv",
+        "--target",
+        "answer",
+        "--epochs",
+        "1",
+        "--output",
+        tmp_path,
+        *QUICK,
+        folder=tmp_path,
+    )
     assert "check    leakage" in said.out
     assert "are copies of training rows" in said.out

@@ -51,7 +51,8 @@ def test_precision_and_recall_against_loops():
         hits = 0
         for point in points:
             hits += any(
-                float((point - centre).norm()) <= sorted(float((centre - other).norm()) for other in by)[k] for centre in by
+                float((point - centre).norm()) <= sorted(float((centre - other).norm()) for other in by)[k]
+                for centre in by
             )
         return hits / len(points)
 

@@ -273,7 +273,9 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     _writing(verb("translate", "Translate sentences: words given here, or lines of standard input."), verb)
 
     _making(verb("sample", "Let a model make pictures: new ones, between two of them, or along its latent variables."))
-    _scoring(verb("score", "What the pictures that a model makes are worth, or its density, or its sense of the unusual."))
+    _scoring(
+        verb("score", "What the pictures that a model makes are worth, or its density, or its sense of the unusual.")
+    )
 
     page = verb("report", "Write the report of a run anew.")
     page.add_argument("run", metavar="RUN")
@@ -359,7 +361,9 @@ def _scoring(judge: argparse.ArgumentParser) -> None:
     judge.add_argument("run", metavar="RUN")
     judge.add_argument("data", metavar="DATA", nargs="?", help="other data (default: the run's validation rows)")
     judge.add_argument("--judge", metavar="RUN", help="a classifier that looks at the pictures: a run of yours")
-    judge.add_argument("--unusual", metavar="CLASS", help="how well rows of this class, which it has not seen, stand out")
+    judge.add_argument(
+        "--unusual", metavar="CLASS", help="how well rows of this class, which it has not seen, stand out"
+    )
     judge.add_argument("-n", "--n", type=int, default=1000, help="made pictures (default: 1000)")
     judge.add_argument("--samples", type=int, default=100, help="importance samples for each row (default: 100)")
     judge.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")

@@ -97,7 +97,9 @@ def ending_of(model: nn.Module, input: Tensor) -> Ending:
     with torch.enable_grad():
         out = model(input[:ROWS])
     name, dim = last_operation(out)
-    if name == "linear":  # whatever bounds what it is given (a recurrent state, where matrices are tied), weights can grow
+    if (
+        name == "linear"
+    ):  # whatever bounds what it is given (a recurrent state, where matrices are tied), weights can grow
         return Ending(name, dim)
     for sizes in SIZES:
         small, large = (drive(model, input[:ROWS], size) for size in sizes)

@@ -153,7 +153,10 @@ def answers(kind: str, target: Tensor, shape: torch.Size) -> Iterator[Tensor]:
 def constants(kind: str, train: Tensor, target: Tensor, shape: torch.Size) -> Iterator[Tensor]:
     """The best constant answers, one after the other: the frequent classes, or the mean and the median."""
     if kind in ("regression", "reconstruction"):
-        for rows in (train.float(), target.float()):  # where the two differ, the training mean may be far below the scale
+        for rows in (
+            train.float(),
+            target.float(),
+        ):  # where the two differ, the training mean may be far below the scale
             for row in (rows.mean(0), rows.median(0).values):
                 yield from answers(kind, row.expand(target.shape), shape)
         return

@@ -28,6 +28,9 @@ def measured(benchmarks: Path = BENCHMARKS, experiments: Path = EXPERIMENTS) -> 
         benchmarks / "tables.json": _tables,
         experiments / "sst2.json": _sst2,
         experiments / "multi30k.json": _multi30k,
+        benchmarks / "doctor.json": _doctor,
+        benchmarks / "healthy.json": _healthy,
+        benchmarks / "watching.json": _watching,
         benchmarks / "killed.json": _killed,
     }
     texts = []
@@ -155,6 +158,45 @@ def _multi30k(result: dict[str, Any]) -> Iterator[str]:
     yield ""
     _, _, signature = results[0]["scores"][0]["signature"].partition(" · ")  # without the search
     yield f"`{signature}`"
+
+
+def _doctor(result: dict[str, Any]) -> Iterator[str]:
+    found, guess = result["doctor"], result["guesses"][0]
+    sick, well = found["top_1"]["n"], found["false_alarms"]["n"]
+    yield f"**The doctor** on {sick} programs with known faults, on which its rules were developed (it will do worse on others),"
+    yield f"and on {well} healthy ones beside them; 95 % Wilson intervals."
+    yield ""
+    yield "| | first finding right | causes found (recall) | findings right (precision) | false alarms |"
+    yield "|---|---|---|---|---|"
+    for name, scores in (("doctor", found), (f"always says {guess['names'][0]}", guess["scores"])):
+        cells = [_share(scores[key]) for key in ("top_1", "recall", "precision", "false_alarms")]
+        yield f"| {name} | {' | '.join(cells)} |"
+    ratio, seconds = result["times"]["ratio_to_own_training"], result["times"]["seconds"]
+    yield ""
+    quartiles = f"{ratio['first_quartile']:.1f} to {ratio['third_quartile']:.1f}"
+    yield f"It took {ratio['median']:.1f} times the program's own training (median; quartiles {quartiles}),"
+    yield f"{seconds['median']:.0f} s in the median."
+
+
+def _share(scores: dict[str, Any]) -> str:
+    return f"{scores['share']:.0%} ({scores['low']:.0%}–{scores['high']:.0%})"
+
+
+def _healthy(result: dict[str, Any]) -> Iterator[str]:
+    alarms = result["programs"]["false_alarms"]
+    yield f"**Healthy programs** of many kinds, written for this purpose: false alarms {_share(alarms)}, {alarms['hits']} of"
+    yield f"{alarms['n']}."
+
+
+def _watching(result: dict[str, Any]) -> Iterator[str]:
+    yield "**Watching** at its defaults: steps of a watched model over steps of the same model alone, in turns; the weights"
+    yield "of both are the same to the bit."
+    yield ""
+    yield "| model, batch | step | watched / plain (range, n) | the first turn |"
+    yield "|---|---|---|---|"
+    for row in result["results"]:
+        step, ratio = f"{row['step_ms']:.3g} ms", _range(row["ratio"])
+        yield f"| {row['model']}, {row['batch']} | {step} | {ratio} | {row['first_turn']:.3f} |"
 
 
 def _killed(result: dict[str, Any]) -> Iterator[str]:

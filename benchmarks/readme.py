@@ -163,7 +163,7 @@ def _multi30k(result: dict[str, Any]) -> Iterator[str]:
 def _doctor(result: dict[str, Any]) -> Iterator[str]:
     found, guess = result["doctor"], result["guesses"][0]
     sick, well = found["top_1"]["n"], found["false_alarms"]["n"]
-    yield f"**The doctor** on {sick} programs with known faults, on which its rules were developed (it will do worse on others),"
+    yield f"**The doctor** on {sick} programs with known faults, on which its rules were developed (others will do worse),"
     yield f"and on {well} healthy ones beside them; 95 % Wilson intervals."
     yield ""
     yield "| | first finding right | causes found (recall) | findings right (precision) | false alarms |"

@@ -24,6 +24,7 @@ class Series:
     name: str
     points: tuple[tuple[float, float], ...]
     spread: tuple[tuple[float, float], ...] = ()
+    every: int = 1  # points from mark to mark: a curve through many points has few marks
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,39 @@ def evenly(title: str, low: float, high: float, parts: int, told: Callable[[floa
 
 def chart(x: Axis, y: Axis, series: Sequence[Series]) -> str:
     """The chart as the text of an SVG file."""
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(y.title)} against {escape(x.title)}" font-family="sans-serif" font-size="13">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        *_grid(x, y),
-    ]
-    for number, line in enumerate(series):
-        parts += [*_line(x, y, line, number), *_name(line, number)]
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    names = [part for number, line in enumerate(series) for part in _name(line, number)]
+    return _page(x, y, HEIGHT, [*_drawn(x, y, series), *names])
+
+
+def panels(x: Axis, y: Axis, charts: Sequence[tuple[str, Sequence[Series]]]) -> str:
+    """Small charts of the same series on the same axes, two in a row, each under its title."""
+    wide, head = (WIDTH - LEGEND) // 2, 24
+    high = HEIGHT // 2 + head
+    parts = []
+    for number, (title, series) in enumerate(charts):
+        left, top = wide * (number % 2), high * (number // 2)
+        parts += [
+            f'<text x="{left + (LEFT + wide) // 2}" y="{top + 18}" text-anchor="middle" fill="#333333">{escape(title)}</text>',
+            f'<svg x="{left}" y="{top + head}" width="{wide}" height="{HEIGHT // 2}" '
+            f'viewBox="0 0 {2 * wide} {HEIGHT}" font-size="22">',
+            *_drawn(x, y, series),
+            "</svg>",
+        ]
+    names = [part for number, line in enumerate(charts[0][1]) for part in _name(line, number)]
+    return _page(x, y, high * -(-len(charts) // 2), [*parts, *names])
+
+
+def _page(x: Axis, y: Axis, height: int, parts: Sequence[str]) -> str:
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(y.title)} against {escape(x.title)}" font-family="sans-serif" font-size="13">'
+    )
+    return "\n".join([head, f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>', *parts, "</svg>"]) + "\n"
+
+
+def _drawn(x: Axis, y: Axis, series: Sequence[Series]) -> list[str]:
+    """The axes and the lines, without their names."""
+    return [*_grid(x, y), *(part for number, line in enumerate(series) for part in _line(x, y, line, number))]
 
 
 def _across(x: Axis, value: float) -> float:
@@ -112,7 +137,7 @@ def _line(x: Axis, y: Axis, line: Series, number: int) -> list[str]:
     parts = [f'<path d="M{road}" fill="none" stroke="{colour}" stroke-width="2"/>']
     for (a, _), (low, high) in zip(places, line.spread):
         parts.append(f'<path d="M{a} {_down(y, low)}V{_down(y, high)}" stroke="{colour}" stroke-width="1.5"/>')
-    return [*parts, *(_mark(a, b, number) for a, b in places)]
+    return [*parts, *(_mark(a, b, number) for a, b in places[:: line.every])]
 
 
 def _mark(a: float, b: float, number: int) -> str:

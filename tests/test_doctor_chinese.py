@@ -19,14 +19,8 @@ from seminal.runs.doctoring import FOUND
 
 HOUSE = Path(seminal.__file__).parent
 FILES = [*sorted((HOUSE / "doctor").rglob("*.py")), HOUSE / "runs" / "doctoring.py"]
-ERRORS = (
-    "breaking.py",
-    "watching.py",
-    "program.py",
-    "hooks.py",
-    "curvature.py",
-    "callbacks.py",
-)  # they speak in exceptions
+# They speak in exceptions.
+ERRORS = ("breaking.py", "watching.py", "program.py", "hooks.py", "curvature.py", "callbacks.py")
 UNSAID = {
     "from {} to {}",  # in a snippet
     "try: {}",  # `Verdict.__str__`, for Python
@@ -106,18 +100,17 @@ def test_every_pair_is_of_a_sentence_that_is_still_said() -> None:
     assert {english for english in worded if not {english, english.replace(" ", "_")} & said} == set()
 
 
-@pytest.mark.parametrize("english", pairs())
-def test_a_sentence_is_known_by_its_shape_and_its_values_survive(english: str) -> None:
-    values = [f"{7 + place}.5e-0{place}" for place in range(english.count("{}"))]
-    pieces = english.split("{}")
-    sentence = pieces[0] + "".join(value + piece for value, piece in zip(values, pieces[1:], strict=True))
-    chinese = pairs()[english]
-    if IDEOGRAPH.search(chinese):
-        assert translated(sentence) == chinese.format(*values)
-        plurals = [place for place, piece in enumerate(pieces[:-1]) if piece[-1:].isalpha()]  # "output{s}"
-        assert {*map(int, re.findall(r"\{(\d)\}", chinese))} | set(plurals) == set(range(len(values)))
-    else:
-        assert translated(sentence) == sentence  # it joins nothing that is known
+def test_a_sentence_is_known_by_its_shape_and_its_values_survive() -> None:
+    for english, chinese in pairs().items():
+        pieces = english.split("{}")
+        values = [f"{7 + place}.5e-0{place}" for place in range(len(pieces) - 1)]
+        sentence = pieces[0] + "".join(value + piece for value, piece in zip(values, pieces[1:], strict=True))
+        if IDEOGRAPH.search(chinese):
+            assert translated(sentence) == chinese.format(*values)
+            plurals = {place for place, piece in enumerate(pieces[:-1]) if piece[-1:].isalpha()}  # "output{s}"
+            assert {*map(int, re.findall(r"\{(\d)\}", chinese))} | plurals == set(range(len(values))), english
+        else:
+            assert translated(sentence) == sentence  # it joins nothing that is known
 
 
 def test_parts_of_a_sentence_are_told_too() -> None:
@@ -127,8 +120,8 @@ def test_parts_of_a_sentence_are_told_too() -> None:
     assert translated("trying: multiply the learning rate by 10; train without dropout") == (
         "正在试验：把学习率乘以 10；训练时不用 dropout"
     )
-    assert translated("own optimiser: loss 0.7 → 0.01, Adam: → 0.02, Adam on standardised data: → 0.03") == (
-        "原优化器：损失 0.7 → 0.01，Adam：→ 0.02，Adam 加标准化数据：→ 0.03"
+    assert translated("own optimiser: loss 0.7 → 0.01; Adam: → 0.02; Adam on standardised data: → 0.03") == (
+        "原优化器：损失 0.7 → 0.01；Adam：→ 0.02；Adam 加标准化数据：→ 0.03"
     )
     assert translated("a saddle: along its smallest curvature the loss falls by 0.2") == (
         "鞍点：沿曲率最小的方向，损失下降 0.2"

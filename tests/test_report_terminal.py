@@ -117,6 +117,18 @@ def test_an_interrupted_run_gives_the_terminal_back() -> None:
     assert "epoch 1/2" in unstyled(written.getvalue()).rstrip().splitlines()[-1]
 
 
+def test_chinese_is_parted_between_characters_and_code_keeps_its_indentation() -> None:
+    out, written = screen(30)
+    text = "学习率太大：损失发散，或来回震荡，或（0.95）突然跳高"
+    terminal.say("诊断", text, out=out)
+    terminal.say("", "    loss.backward()", wrap=False, out=out)
+    first, *others, code = unstyled(written.getvalue()).splitlines()
+    parts = [first.removeprefix("诊断     "), *(line.removeprefix(" " * 9) for line in others)]
+    assert "".join(parts) == text
+    assert all(cell_len(part) <= 21 and part[0] not in "，：）" for part in parts)
+    assert code == " " * 13 + "loss.backward()"
+
+
 def test_no_color_is_honoured_and_the_bar_read_without_it() -> None:
     out, written = screen(NO_COLOR="1")
     with terminal.Progress(2, Goal("top1"), out=out) as progress:
@@ -146,8 +158,8 @@ def test_say_hangs_its_text_under_the_first_line() -> None:
         "adapted  1 input channel (paper: 3) ·",
         "         maps 8, 4, 2 (paper: 32, 16, 8)",
         "next     seminal predict runs/resnet20-digits-1 YOUR.png",
-        "files    照片照片照片照片照片照片",
-        "         照片照片照片照片 [bold]x[/bold]",
+        "files    照片照片照片照片照片照片 照片照",
+        "         片照片照片 [bold]x[/bold]",
         "         a\ufffd[2Jb",
     ]
 

@@ -1,6 +1,7 @@
 """`seminal same`: the statistics against naive ones, the three kinds of data through the command, and what it says."""
 
 import gzip
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -295,3 +296,21 @@ def test_rows_are_drawn_by_the_seed_and_noted(tmp_path: Path) -> None:
     assert first.names == again.names != third.names
     assert "one.csv: 100 of 400 rows, drawn at random (--rows)" in first.notes
     assert replace(first, values=()) == replace(again, values=())
+
+
+# ----------------------------------------------------------------------------------------------------- the experiment
+
+
+def test_the_experiment_draws_sets_that_share_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "experiments")
+    same = importlib.import_module("same")
+    values, often = np.arange(1000.0)[:, None], np.arange(1000) < 100
+    for pool, share in ((same.Pool(values, values), 0.1), (same.Pool(values, values, often), 0.3)):
+        drawn = [pool.draw(100, chance(seed)) for seed in range(50)]
+        assert all(len(set(one.values[0].ravel()) | set(one.values[1].ravel())) == 200 for one in drawn)
+        assert np.mean([(one.values[0] < 100).mean() for one in drawn]) == pytest.approx(0.1, abs=0.02)
+        assert np.mean([(one.values[1] < 100).mean() for one in drawn]) == pytest.approx(share, abs=0.02)
+    cells = [{"question": "splits", "of": "table", "n": 100, "p": [0.2, 0.8]}]
+    cells += [{"question": "power", "of": "brightness", "n": n, "power": 0.5} for n in (50, 100)]
+    assert "table" in same.level_chart(cells)
+    assert "brightness" in same.power_chart(cells)

@@ -45,8 +45,8 @@ def features(tree: Tree, name: str) -> np.ndarray:
     image = open_picture(data)
     width, height = upright_size(image)
     short = min(height, width)
-    side = min(_WINDOW, max(short // _BLOCK * _BLOCK, 1) if short >= _BLOCK else short)
-    # The window begins at a multiple of 8, so that the seams of JPEG lie where they are looked for.
+    side = min(_WINDOW, short // _BLOCK * _BLOCK or short)
+    # The window begins at a multiple of 8, so that the blocks of JPEG lie where they are looked for.
     left, top = ((length - side) // 2 // _BLOCK * _BLOCK for length in (width, height))
     window = crop(image, 3, (left, top, left + side, top + side), side) / 255
     small = square(image, 3, _SQUARE) / 255

@@ -101,7 +101,7 @@ def one_batch(chart: Chart) -> Found:
         means = "model and loss can learn where inputs and targets are scaled"
     else:
         means = "no: something is wrong in the model or the loss, or these rows contradict one another"
-    return ", ".join(told), means
+    return "; ".join(told), means
 
 
 def second_opinion(chart: Chart) -> Found:

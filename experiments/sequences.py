@@ -324,13 +324,17 @@ PARTS = {
 
 
 def run() -> int:
-    """Write or check."""
-    found, check, code = pages(), "--check" in sys.argv[1:], 0
+    return written(pages(), "sequences")
+
+
+def written(found: dict[str, str], script: str) -> int:
+    """Write the files of a page, or check them."""
+    check, code = "--check" in sys.argv[1:], 0
     for name, text in found.items():
         path = DOCS / name
         if check and not (path.exists() and path.read_text(encoding="utf-8") == text):
             print(
-                f"docs/{name} differs from experiments/results: run `python experiments/sequences.py`", file=sys.stderr
+                f"docs/{name} differs from experiments/results: run `python experiments/{script}.py`", file=sys.stderr
             )
             code = 1
         elif not check:

@@ -77,8 +77,8 @@ class Chart:
 
     @property
     def often(self) -> int:
-        """Steps between two close looks: about sixty of them in a run."""
-        return max(1, course.length(self.program) // 60)
+        """Steps between two close looks: about thirty of them in a run."""
+        return max(1, course.length(self.program) // 30)
 
     @cached_property
     def one_batch(self) -> OneBatch:

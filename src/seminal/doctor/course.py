@@ -5,6 +5,7 @@ Scores are taken at fixed shares of the run, so that a shorter trial can be comp
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -86,7 +87,11 @@ def follow(
         losses: list[float] = []
         readings: list[Reading] = []
         failed, started = "", time.perf_counter()
-        with watch(program.model, program.optimizer, every=often, stop_on_nonfinite=False) as patient:
+        patient: Patient | None = None
+        with contextlib.ExitStack() as stack:
+            if often is not None:
+                watching = watch(program.model, program.optimizer, every=often, stop_on_nonfinite=False)
+                patient = stack.enter_context(watching)
             try:
                 for _, input, target in itertools.islice(batches(program), steps):
                     program.model.train()
@@ -100,13 +105,14 @@ def follow(
                 failed = f"{type(error).__name__}: {error}"
         if not readings or readings[-1].step != len(losses):
             readings.append(read(program, train, val, len(losses)))
-        vitals = patient.vitals
+        vitals = patient.vitals if patient is not None else Vitals()
     return Course(tuple(losses), tuple(readings), vitals, total, time.perf_counter() - started, program.model, failed)
 
 
-def _stepped(program: Program, patient: Patient, input: Any, target: Any) -> float:
+def _stepped(program: Program, patient: Patient | None, input: Any, target: Any) -> float:
     loss = program.step(input, target)
-    patient.loss(loss)
+    if patient is not None:
+        patient.loss(loss)
     return float(loss)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 Every = int | Literal["auto"] | None
 
 SHARE = 0.5  # of the budget that close looks may take; the rest is for what is there at every step
+BETWEEN = 8  # steps from one close look to the next at which norms of the gradient are written down
 FINE = 64  # looks while the number of steps doubles, at most: a long run needs no more
 
 
@@ -37,6 +38,12 @@ class Looks:
     def due(self, step: int) -> bool:
         """Whether to look closely at this step."""
         return step >= self.next
+
+    def noted(self, step: int) -> bool:
+        """Whether norms of the gradient are written down at this step, though nobody looks closely."""
+        if isinstance(self.every, int):
+            return step % max(1, self.every // BETWEEN) == 0
+        return self.every is None
 
     def looked(self, step: int, *, cost: float, spent: float, seconds: float) -> None:
         """A look at ``step`` took ``cost`` seconds; all ``spent`` is part of the ``seconds`` since the run began."""

@@ -71,7 +71,8 @@ def watch(
 
     ``every``: "auto" looks closely at steps 0, 1, 2, 4, 8 … and then as often as keeps the time for it below ``budget``, a
     share of the time of a step; a number n, at every n-th step; None, never. With "auto" nothing but the loss is written
-    down at the other steps; else norms of the gradient are. ``stop_on_nonfinite``: raise `NotFinite` where a loss is not
+    down at the other steps; with a number, norms of the gradient are at eight steps from one look to the next; with None, at
+    every step. ``stop_on_nonfinite``: raise `NotFinite` where a loss is not
     finite; where a gradient is not, before the optimiser moves, if looking at it in every step is within the budget too.
     ``vitals``: notes of the same run before it was interrupted; they are continued.
 
@@ -200,7 +201,7 @@ class Patient:
         wait before it is known that the program calls the model itself, and not its parts."""
         self._waiting = dict.fromkeys(self._waiting, 0)
         self._close = self._looks.due(self._vitals.steps)
-        self._seen = self._close or self._looks.every != "auto"
+        self._seen = self._close or self._looks.noted(self._vitals.steps)
         self._since = self._clock.spent
         if self._seen:
             with self._clock:
@@ -211,6 +212,8 @@ class Patient:
                     self._gradients.attach()
                 if self._close and "" not in self._layers.entrances:
                     self._layers.attach()
+        else:
+            self._gradients.detach()
 
     def _enters(self, name: str) -> None:
         """The model is called in a step that is seen."""
@@ -278,7 +281,7 @@ class Patient:
         self._vitals.steps += 1
         if self._close:
             self._plan()
-        if self._seen or self._looks.due(self._vitals.steps):
+        if self._seen or self._looks.due(self._vitals.steps) or self._looks.noted(self._vitals.steps):
             self._begin_step()
         elif len(self._waiting) > 1:
             self._waiting = dict.fromkeys(self._waiting, 0)
@@ -308,7 +311,6 @@ class Patient:
         spent, seconds = self._clock.spent, time.perf_counter() - self._started
         self._looks.looked(self._vitals.steps - 1, cost=spent - self._since, spent=spent, seconds=seconds)
         if self._looks.every == "auto":
-            self._gradients.detach()
             self._guarded = self._check < self._looks.budget / 4 * (seconds - spent) / self._vitals.steps
             if self._late:
                 self._settle(self.stop_on_nonfinite)

@@ -78,7 +78,8 @@ def panels(x: Axis, y: Axis, charts: Sequence[tuple[str, Sequence[Series]]]) -> 
     for number, (title, series) in enumerate(charts):
         left, top = wide * (number % 2), high * (number // 2)
         parts += [
-            f'<text x="{left + (LEFT + wide) // 2}" y="{top + 18}" text-anchor="middle" fill="#333333">{escape(title)}</text>',
+            f'<text x="{left + (LEFT + wide) // 2}" y="{top + 18}" text-anchor="middle" fill="#333333">'
+            f"{escape(title)}</text>",
             f'<svg x="{left}" y="{top + head}" width="{wide}" height="{HEIGHT // 2}" '
             f'viewBox="0 0 {2 * wide} {HEIGHT}" font-size="22">',
             *_drawn(x, y, series),

@@ -67,10 +67,12 @@ KNOWN_DEPARTURES = {
     "transformer-encoder": 2,  # no decoder, sizes
     "transformer-encoder-base": 1,
     **{"gan": 1, "gan-convolutional": 1, "dcgan": 1},  # first biases; the range of pictures; a normalisation
+    **{"cbow": 1, "skip-gram": 1, "word2vec-cbow": 1},  # a full softmax; CBOW
     **dict.fromkeys((f"autoencoder{form}" for form in ("", "-2", "-curves", "-faces")), 1),  # no pre-training
 }
 GAMES = ("gan", "conditional_gan", "dcgan")  # these give logits on real pictures and on generated ones
 REBUILD = ("autoencoder", "vae")  # these give back their input
+DENSITIES = ("nce",)  # these give one number for each row, whatever its target
 
 
 def images(channels=3, height=32, width=32, classes=4):
@@ -112,6 +114,8 @@ def test_forward_and_backward_reach_every_parameter(paper, variant):
             assert (len(output), output.shape[-1]) == (4, 30)
         elif paper in GAMES:
             assert output.shape == (2, 4)
+        elif paper in DENSITIES:
+            assert output.shape == (4, 1)
         elif paper in REBUILD:
             parts = output if isinstance(output, tuple) else (output,)
             assert parts[0][0].numel() in (math.prod(spec.shape), 2 * math.prod(spec.shape))  # 2: mean and variance

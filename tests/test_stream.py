@@ -472,6 +472,6 @@ def test_predictions_are_the_losses_of_a_score(tmp_path: Path, carried):
 
 
 def test_a_language_model_needs_plain_text():
-    with pytest.raises(UserError, match=r"reviews is a labelled.*plain text: give a .txt file"):
+    with pytest.raises(UserError, match=r"reviews is labelled text.*plain text: give a .txt file"):
         Language().fitted(DataSpec("reviews", "labelled", {"train": 3}))
     assert Language(carried=True).fitted(DataSpec("play", "stream", {"train": 3})) == Language(carried=True)

@@ -318,5 +318,5 @@ def test_predictions_stand_where_there_are_tokens():
 
 
 def test_tagging_needs_tagged_text():
-    with pytest.raises(UserError, match=r"films is a labelled, and tagging needs a label for each word"):
+    with pytest.raises(UserError, match=r"films is labelled text, and tagging needs a label for each word"):
         Tagging().fitted(DataSpec("films", "labelled", {"train": 1}, classes=("a", "b")))

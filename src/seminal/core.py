@@ -138,6 +138,14 @@ class DataSpec:
     notes: tuple[str, ...] = ()  # what was done to the data, in sentences for the user
 
     @property
+    def form(self) -> str:
+        """What the data are, in words: they stand behind "is"."""
+        words = {"images": "a set of pictures", "table": "a table", "pairs": "sentence pairs", "stream": "plain text"}
+        return (words | {"labelled": "labelled text", "tagged": "text with a label for each word"}).get(
+            self.kind, self.kind
+        )
+
+    @property
     def outputs(self) -> int:
         """Numbers the model must give per row: one per class, or one per regression target."""
         return len(self.classes) or len(self.target_names)
@@ -158,6 +166,10 @@ class Reading:
     longest: int = 256  # tokens of a sentence, at most; of a stream: of one window
     shared: bool = True  # pairs: one vocabulary for both sides
     carried: bool = False  # stream: a batch goes on where the one before it ended, so that a state can be carried over
+    least: int = 1  # stream of words: those that occur less often are unknown
+    # Stream: each word is read with those up to ``longest`` places away. Words of a larger share of the text than this are
+    # left out at random, the more often the larger it is; 0: none.
+    subsample: float | None = None
 
 
 class Chance(Protocol):

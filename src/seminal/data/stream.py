@@ -245,7 +245,8 @@ def _encoder(parts: Mapping[str, StreamText], reading: Reading, ask: StreamAsk) 
         return ask.known.encoder
     size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
     pieces = (piece.text for piece in parts["train"].pieces())
-    return StreamEncoder(learned(pieces, reading.tokens, size, exactly=exactly, stream=True), reading.longest)
+    words = learned(pieces, reading.tokens, size, exactly=exactly, stream=True, least=reading.least)
+    return StreamEncoder(words, reading.longest)
 
 
 def _encoded(encoder: StreamEncoder, part: StreamText) -> Stream:

@@ -132,8 +132,11 @@ class Vocabulary:
         return str(_tokenizer(self.json).decode(kept, skip_special_tokens=False))
 
 
-def learned(lines: Iterable[str], kind: str, size: int, *, exactly: bool = False, stream: bool = False) -> Vocabulary:
-    """A vocabulary of at most ``size`` tokens, the special ones included.
+def learned(
+    lines: Iterable[str], kind: str, size: int, *, exactly: bool = False, stream: bool = False, least: int = 1
+) -> Vocabulary:
+    """A vocabulary of at most ``size`` tokens, the special ones included; of a stream's words, those that occur ``least``
+    times.
 
     Raises `UserError` where ``kind`` is none of `KINDS`; with ``exactly`` also where the text is too small for so many.
     """
@@ -142,7 +145,8 @@ def learned(lines: Iterable[str], kind: str, size: int, *, exactly: bool = False
             f"there is no way `{kind}` to cut text into tokens. Write --tokens with one of: {', '.join(KINDS)}."
         )
     if stream and kind in ("words", "characters"):
-        return counted((line.split() if kind == "words" else line for line in lines), kind, size, exactly=exactly)
+        parts = (line.split() if kind == "words" else line for line in lines)
+        return counted(parts, kind, size, exactly=exactly, least=least)
     _refuse_small(size)
     if stream and kind == "wordpiece":
         raise UserError("wordpiece forgets spaces and line ends, which are part of plain text: write --tokens bpe.")

@@ -41,7 +41,7 @@ class Config:
     def fitted(self, spec: DataSpec) -> Config:
         """For pictures of at least 67 × 67 pixels; raises `UserError` for other data."""
         if spec.kind != "images":
-            raise UserError(f"alexnet reads pictures, but {spec.name} is a {spec.kind}. Use the model `mlp` instead.")
+            raise UserError(f"alexnet reads pictures, but {spec.name} is {spec.form}. Use the model `mlp` instead.")
         channels, height, width = spec.shape
         if (
             min(height, width) < 67

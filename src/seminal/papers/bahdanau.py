@@ -58,7 +58,7 @@ class Config:
         """For sentence pairs."""
         if spec.kind != "pairs":
             raise UserError(
-                f"this network translates sentence pairs, and {spec.name} is a {spec.kind}. Use `lstm` for labelled text, "
+                f"this network translates sentence pairs, and {spec.name} is {spec.form}. Use `lstm` for labelled text, "
                 "or `gpt` for plain text."
             )
         return replace(self, source=spec.vocabulary["source"], target=spec.vocabulary["target"])

@@ -244,7 +244,7 @@ def started(network: nn.Module, weights: Rule) -> nn.Module:
 def picture(spec: DataSpec, *, least: int, instead: str) -> tuple[int, tuple[int, int]]:
     """Channels and size of pictures of at least ``least`` pixels a side. Raises `UserError` for other data."""
     if spec.kind != "images":
-        raise UserError(f"this model makes pictures, but {spec.name} is a {spec.kind}. Give it a folder of pictures.")
+        raise UserError(f"this model makes pictures, but {spec.name} is {spec.form}. Give it a folder of pictures.")
     channels, height, width = spec.shape
     if min(height, width) < least:
         raise UserError(

@@ -64,7 +64,7 @@ class Config:
         """For plain text."""
         if spec.kind != "stream":
             raise UserError(
-                f"a GPT goes on writing plain text, and {spec.name} is a {spec.kind}. Use `transformer` for sentence pairs, "
+                f"a GPT goes on writing plain text, and {spec.name} is {spec.form}. Use `transformer` for sentence pairs, "
                 "or `transformer-encoder` for labelled text."
             )
         if spec.longest["text"] > self.longest:

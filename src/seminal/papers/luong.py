@@ -62,7 +62,7 @@ class Config:
         """For sentence pairs."""
         if spec.kind != "pairs":
             raise UserError(
-                f"this network translates sentence pairs, and {spec.name} is a {spec.kind}. Use `lstm` for labelled text, "
+                f"this network translates sentence pairs, and {spec.name} is {spec.form}. Use `lstm` for labelled text, "
                 "or `gpt` for plain text."
             )
         longest = max(self.longest, spec.longest["source"]) if self.score == "location" else self.longest

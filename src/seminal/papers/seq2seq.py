@@ -59,7 +59,7 @@ class Config:
         """For sentence pairs, each language with its own vocabulary or both with one."""
         if spec.kind != "pairs":
             raise UserError(
-                f"`seq2seq` translates sentence pairs, and {spec.name} is a {spec.kind}. Use `zaremba-small` for plain "
+                f"`seq2seq` translates sentence pairs, and {spec.name} is {spec.form}. Use `zaremba-small` for plain "
                 "text, or `transformer-encoder` for labelled text."
             )
         return replace(self, source=spec.vocabulary["source"], target=spec.vocabulary["target"])

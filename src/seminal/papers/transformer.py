@@ -67,7 +67,7 @@ class Config:
         """For sentence pairs with one vocabulary for both sides."""
         if spec.kind != "pairs" or len(set(spec.vocabulary.values())) != 1:
             raise UserError(
-                f"a Transformer translates sentence pairs with one shared vocabulary, and {spec.name} is a {spec.kind}. "
+                f"a Transformer translates sentence pairs with one shared vocabulary, and {spec.name} is {spec.form}. "
                 "Use `transformer-encoder` for labelled text, or `gpt` for plain text."
             )
         # Sec. 6.1 lets a translation be 50 tokens longer than its source.

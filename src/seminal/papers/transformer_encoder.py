@@ -32,7 +32,7 @@ class Config:
         """For labelled text, or text with a label per token."""
         if spec.kind not in ("labelled", "tagged"):
             raise UserError(
-                f"`transformer-encoder` reads labelled text, and {spec.name} is a {spec.kind}. Use `transformer` for "
+                f"`transformer-encoder` reads labelled text, and {spec.name} is {spec.form}. Use `transformer` for "
                 "sentence pairs, or `gpt` for plain text."
             )
         longest = max(self.body.longest, spec.longest["text"])

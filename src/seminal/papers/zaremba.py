@@ -55,7 +55,7 @@ class Config:
         """For plain text."""
         if spec.kind != "stream":
             raise UserError(
-                f"a language model learns from plain text, and {spec.name} is a {spec.kind}. Use `seq2seq` or "
+                f"a language model learns from plain text, and {spec.name} is {spec.form}. Use `seq2seq` or "
                 "`transformer` for sentence pairs, or `transformer-encoder` for labelled text."
             )
         return replace(self, vocabulary=spec.vocabulary["text"])

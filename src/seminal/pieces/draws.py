@@ -34,3 +34,7 @@ class Draw(IntEnum):
     MIXUP_OR_CUTMIX = 43
     TOKEN = 50
     LATENT = 60
+    NOISE_ROW = 61
+    KEPT_WORD = 62
+    WINDOW = 63
+    NOISE_WORD = 64

@@ -43,7 +43,7 @@ def fit(spec: DataSpec, name: str, *, least: int, shrinks: int, instead: str) ->
     model for smaller pictures. Raises `UserError` for data that are no pictures, and for pictures that are too small.
     """
     if spec.kind != "images":
-        raise UserError(f"{name} reads pictures, but {spec.name} is a {spec.kind}. Use the model `mlp` instead.")
+        raise UserError(f"{name} reads pictures, but {spec.name} is {spec.form}. Use the model `mlp` instead.")
     channels, height, width = spec.shape
     if min(height, width) < least:
         suits = "`mlp`" if instead == "mlp" else f"`{instead}`, which is made for small pictures"

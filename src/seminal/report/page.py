@@ -110,7 +110,9 @@ def _sections(report: Report, plots: dict[str, list[figures.Figure]]) -> list[tu
 
 
 def _written(report: Report) -> str:
-    """What the model writes."""
+    """What the model writes, or what is shown of its words."""
+    if all(attempts.given_as == "word" for attempts in report.attempts):
+        return "Nearest words"
     return "Translations" if all(attempts.given_as == "source" for attempts in report.attempts) else "Texts"
 
 

@@ -21,7 +21,7 @@ from seminal.decode.beam import Beam
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import FixedCrop
 from seminal.report.terminal import console, say, table
-from seminal.runs import portrait, text_predictions, text_scores
+from seminal.runs import near_words, portrait, text_predictions, text_scores
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
@@ -30,6 +30,7 @@ from seminal.runs.machine import device_for
 from seminal.runs.others import Scored, other_data
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
 from seminal.tasks.language import Language
+from seminal.tasks.neighbours import Neighbours
 from seminal.tasks.tagging import Tagging
 from seminal.tasks.translation import Translation
 from seminal.train.evaluate import predicted, scored
@@ -81,7 +82,8 @@ def evaluate(ask: EvalAsk) -> int:
         metrics = recipe.task.summary(scored(model, source, recipe, order)) | metrics
         _write_csv(folder.path / "predictions.csv", text_scores.HEAD, lines)
     elif source.spec.kind == "stream":
-        metrics = text_scores.language(recipe.task.summary(scored(model, source, recipe, order)), source.spec, split)
+        metrics = recipe.task.summary(scored(model, source, recipe, order))
+        metrics = text_scores.language(metrics, source.spec, split) if isinstance(recipe.task, Language) else metrics
     elif source.spec.kind == "tagged":
         metrics = recipe.task.summary(scored(model, source, recipe, order))
         _write_csv(
@@ -197,6 +199,8 @@ def predict(run: str, inputs: list[str], *, top: int = 3, csv_file: str | None =
     if kind in (Translation, Language):
         verb = "translate" if kind is Translation else "generate"
         raise UserError(f"{run} predicts no classes: write `seminal {verb} {run}`.")
+    if kind is Neighbours:
+        return near_words.tell(folder, plan, inputs, top=top, as_json=as_json)
     inputs = text_predictions.spread_out(inputs, encoder_of(folder))
     if kind is Tagging:
         return text_predictions.print_tags(

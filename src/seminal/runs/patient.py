@@ -25,7 +25,7 @@ def patient(plan: Plan, source: Source, device: torch.device) -> Make:
     batch = next(source.batches(Order("train", recipe.batch, recipe.seed)))
     if not isinstance(recipe.task, Classification | Regression) or not {"input", "target"} <= batch.keys():
         raise UserError(
-            f"the doctor examines classifiers and regressions, and {recipe.variant} is trained on {source.spec.kind}. What "
+            f"the doctor examines classifiers and regressions, and {recipe.variant} is trained on {source.spec.form}. What "
             "was noted while it trained stands in its report."
         )
 

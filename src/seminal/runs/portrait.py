@@ -28,7 +28,9 @@ from seminal.runs.picture_portrait import with_pictures
 from seminal.runs.plan import Plan, best_model
 from seminal.runs.shelf import papers, published
 from seminal.runs.text_portrait import text_of, with_texts
+from seminal.tasks.contrast import Contrast
 from seminal.tasks.game import Game
+from seminal.tasks.neighbours import Neighbours
 from seminal.tasks.reconstruction import Reconstruction
 from seminal.tasks.variational import Variational
 from seminal.train.evaluate import predicted
@@ -71,6 +73,8 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
         return with_texts(report, model, plan, source, diary)
     if isinstance(model, Generator) or isinstance(recipe.task, Reconstruction):
         return with_pictures(report, model, plan, source, diary)
+    if isinstance(recipe.task, Contrast):  # a density has no answer that could be wrong
+        return report
     if spec.classes:
         return _with_classes(report, model, plan, source)
     return _with_scatter(report, model, plan, source)
@@ -86,6 +90,11 @@ def next_commands(folder: RunFolder, plan: Plan, spec: DataSpec) -> tuple[tuple[
         "pairs": (f'seminal translate {run} "A SENTENCE"', "translate your own sentences"),
         "stream": (f'seminal generate {run} --prompt "ONCE"', "let it write"),
     }.get(spec.kind, (f'seminal predict {run} "A SENTENCE"', "predict for your own texts"))
+    if isinstance(task, Neighbours):
+        first = (
+            f"seminal predict {run} WORD",
+            "see which words are near a word; three words a b c: what is near a − b + c",
+        )
     if makes:
         first = (f"seminal sample {run}", "let it make pictures")
     return (

@@ -67,9 +67,11 @@ def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Kno
         asked = pairs.PairsAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file, known)
         return pairs.read(path, reading, asked, device)
     if reading.form == "stream":
-        from seminal.data import stream
+        from seminal.data import neighbours, stream
 
-        return stream.read(path, reading, stream.StreamAsk(split, ask.vocab_size, known), device)
+        asked_stream = stream.StreamAsk(split, ask.vocab_size, known)
+        read = stream.read if reading.subsample is None else neighbours.read
+        return read(path, reading, asked_stream, device)
     from seminal.data import labelled, tagged
 
     if _is_tagged(path):

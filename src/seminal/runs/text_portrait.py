@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seminal.core import Order, Precision, Recipe, Source, UserError
+from seminal.data.neighbours import NeighbourSource
 from seminal.data.pairs import PairsSource
 from seminal.data.stream import StreamSource
 from seminal.data.tagged import TaggedEncoder
@@ -17,6 +18,7 @@ from seminal.decode.rules import Rules, translating
 from seminal.decode.sampling import GREEDY, Sampling, write
 from seminal.pieces.tokens import NOTHING, PAD
 from seminal.report.data import Attempts, Looks, Report, Tagged, Translated
+from seminal.runs import near_words
 from seminal.runs.diary import Diary
 from seminal.runs.plan import Plan
 from seminal.tasks.language import Language
@@ -42,6 +44,8 @@ def with_texts(report: Report, model: nn.Module, plan: Plan, source: Source, dia
         )
     if isinstance(source, StreamSource):
         return replace(report, attempts=tuple(_attempts(source, recipe, diary)))
+    if isinstance(source, NeighbourSource):
+        return replace(report, attempts=tuple(near_words.attempts(source, diary)))
     if isinstance(source, TextSource) and source.spec.kind == "tagged":
         return replace(report, tagged=tuple(_tagged(model, source, recipe)))
     return report
@@ -59,6 +63,8 @@ def written(model: nn.Module, source: Source, recipe: Recipe) -> list[str]:
     if isinstance(source, StreamSource):
         given, _ = _prompt(source, recipe)
         return [_continued(model, source, recipe, given, sampling) for sampling in DRAWS.values()]
+    if isinstance(source, NeighbourSource):
+        return near_words.written(model, source)
     return []
 
 

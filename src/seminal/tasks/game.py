@@ -71,7 +71,7 @@ class Game:
 
     def fitted(self, spec: DataSpec) -> Self:
         if spec.kind != "images":
-            raise UserError(f"{spec.name} is a {spec.kind}, and this game is played with pictures: give a folder.")
+            raise UserError(f"{spec.name} is {spec.form}, and this game is played with pictures: give a folder.")
         if self.loss not in LOSSES:
             raise UserError(f"a generator has no loss `{self.loss}`. Write --loss {' or --loss '.join(LOSSES)}.")
         if self.discriminator_steps < 1:

@@ -40,7 +40,7 @@ class Language:
     def fitted(self, spec: DataSpec) -> Self:
         if spec.kind != "stream":
             raise UserError(
-                f"{spec.name} is a {spec.kind}, and a language model learns from plain text: give a .txt file, or a folder "
+                f"{spec.name} is {spec.form}, and a language model learns from plain text: give a .txt file, or a folder "
                 "with train.txt and valid.txt."
             )
         return self

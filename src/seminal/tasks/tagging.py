@@ -44,7 +44,7 @@ class Tagging:
     def fitted(self, spec: DataSpec) -> Self:
         if spec.kind != "tagged":
             raise UserError(
-                f"{spec.name} is a {spec.kind}, and tagging needs a label for each word: a file with a word and its label on "
+                f"{spec.name} is {spec.form}, and tagging needs a label for each word: a file with a word and its label on "
                 "each line."
             )
         return replace(self, classes=spec.classes)

@@ -37,7 +37,7 @@ class Translation:
     def fitted(self, spec: DataSpec) -> Self:
         if spec.kind != "pairs":
             raise UserError(
-                f"{spec.name} is a {spec.kind}, and translation needs sentence pairs: see `seminal train --help`."
+                f"{spec.name} is {spec.form}, and translation needs sentence pairs: see `seminal train --help`."
             )
         return self
 

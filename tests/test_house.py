@@ -149,7 +149,9 @@ def test_every_paper_has_recipes_and_every_number_of_the_paper_has_a_source():
         assert recipe_names(file) == [module.DEFAULT, *({"paper", "modern"} - {module.DEFAULT})]
         for variant in paper.variants:
             reading = reading_of(file, variant)
-            spec = text_spec(reading.form) if reading else numbers if variant in ("linear", "nce", "nce-ica") else pictures
+            spec = (
+                text_spec(reading.form) if reading else numbers if variant in ("linear", "nce", "nce-ica") else pictures
+            )
             recipe = module.paper(variant, spec)
             assert recipe.variant == variant
             assert recipe.model == paper.variants[variant]

@@ -1,0 +1,197 @@
+"""docs/generative.md comes from its results; the experiments on theory do what they say, in a small run of each."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
+
+import generative
+import theory
+import theory_contrast
+import theory_divergence
+import theory_game
+import theory_latent
+from seminal.papers.gan import best_discriminator
+from seminal.pieces.divergences import js, kl_diagonal
+from stack import Mover, Stack
+from theory_form import cells, normal, probabilities
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_the_page_is_generated():
+    check = subprocess.run(
+        [sys.executable, "experiments/generative.py", "--check"], check=False, cwd=ROOT, capture_output=True, text=True
+    )
+    assert check.returncode == 0, check.stderr
+
+
+# ---------------------------------------------------------------------------------------------------- small runs of all
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What a small run of all has written."""
+    folder = tmp_path_factory.mktemp("results")
+    for name in theory.EXPERIMENTS:
+        theory.measured(name, folder, quick=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", theory.EXPERIMENTS)
+def test_each_experiment_has_its_claim_its_verdict_and_its_plot(results, name):
+    found = generative.pages(results)
+    page, drawing = found["generative.md"], ElementTree.fromstring(found[f"generative-{name.replace('_', '-')}.svg"])
+    assert "nan" not in "".join(found.values()), "a number that is none"
+    assert f"](generative-{name.replace('_', '-')}.svg)" in page
+    assert f"## {theory.EXPERIMENTS[name].title}" in page
+    result = json.loads((results / f"theory_{name}.json").read_text(encoding="utf-8"))
+    assert f"The claim {theory.EXPERIMENTS[name].verdict(result).short}" in " ".join(page.split())
+    assert len([node for node in drawing.iter() if node.tag.endswith("path")]) > 10
+    assert {"command", "machine", "settings", "cpu_seconds"} <= set(result)
+
+
+def test_an_experiment_without_results_is_left_out(results, tmp_path):
+    text = (results / "theory_disjoint.json").read_text(encoding="utf-8")
+    (tmp_path / "theory_disjoint.json").write_text(text, encoding="utf-8")
+    assert set(generative.pages(tmp_path)) == {"generative.md", "generative-disjoint.svg"}
+    assert generative.pages(tmp_path / "nowhere") == {}
+
+
+def test_a_quick_run_never_replaces_a_real_one(monkeypatch):
+    folders = []
+    monkeypatch.setattr(theory, "measured", lambda name, folder, quick: folders.append(folder))
+    monkeypatch.setattr(sys, "argv", ["theory.py", "--quick"])
+    theory.run()
+    assert folders
+    assert not [folder for folder in folders if ROOT in folder.parents]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("disjoint", lambda r: r["cells"][-1].update(js=0.5)),
+        ("best_discriminator", lambda r: r.update(error=[0.3])),
+        ("value", lambda r: r["cells"][0].update(found=[0.0])),  # more than the largest V there is
+        ("descent", lambda r: r.update(ways={name: [{"end": 0.1, "rises": 0}] for name in r["ways"]})),
+    ],
+)
+def test_a_verdict_follows_from_the_numbers(results, name, spoil):
+    result = json.loads((results / f"theory_{name}.json").read_text(encoding="utf-8"))
+    spoil(result)
+    assert theory.EXPERIMENTS[name].verdict(result).short == "does not hold"
+
+
+# --------------------------------------------------------------------------------------------------------- closed forms
+
+
+def test_integrals_over_cells_are_the_closed_forms():
+    line = cells(-12, 12, 4000)
+    p, q = probabilities(normal(line, 0.3, 1.0)), probabilities(normal(line, 1.0, 1.5))
+    exact = kl_diagonal(torch.tensor([0.3]), torch.tensor([0.0]), 1.0, 2 * math.log(1.5))
+    assert float((p * (p / q).log()).sum()) == pytest.approx(float(exact), abs=1e-6)
+    best = best_discriminator(p, q).logit()
+    theory_value = -math.log(4) + 2 * float(js(p, q))
+    assert float(theory_divergence.expected_value(best, p, q)) == pytest.approx(theory_value, abs=1e-12)
+    for other in (best + 0.1, best * 0.9):
+        assert float(theory_divergence.expected_value(other, p, q)) < theory_value
+
+
+def test_the_slope_of_the_best_value_is_log_one_minus_d():
+    data, p_g = probabilities(0.2 + torch.rand(2, 7, dtype=torch.float64, generator=torch.manual_seed(0)))
+    p_g.requires_grad_()
+    (slope,) = torch.autograd.grad(2 * js(data, p_g), p_g)
+    wanted = torch.log1p(-best_discriminator(data, p_g.detach()))
+    torch.testing.assert_close(slope - slope.mean(), wanted - wanted.mean())  # along the distributions
+
+
+def test_a_projected_step_is_the_nearest_distribution():
+    """Against many other distributions, none of which is nearer."""
+    chance = torch.manual_seed(1)
+    data, p_g = probabilities(torch.rand(2, 5, dtype=torch.float64, generator=chance))
+    aim = p_g - 0.4 * torch.log1p(-best_discriminator(data, p_g))
+    found = theory_divergence.projected(0.4, p_g, data)
+    assert float(found.sum()) == pytest.approx(1)
+    assert float(found.min()) >= 0
+    others = torch.distributions.Dirichlet(torch.full((5,), 0.5, dtype=torch.float64)).sample((5000,))
+    assert float((found - aim).norm()) <= float((others - aim).norm(dim=1).min())
+
+
+def test_the_mirrored_step_is_the_mean_of_both():
+    data, p_g = probabilities(torch.rand(2, 9, dtype=torch.float64, generator=torch.manual_seed(2)))
+    torch.testing.assert_close(theory_divergence.multiplied(p_g, data), (data + p_g) / 2)
+
+
+def test_disjoint_results_are_those_on_paper(results):
+    for cell in json.loads((results / "theory_disjoint.json").read_text(encoding="utf-8"))["cells"]:
+        share = min(cell["shift"], 1.0)
+        assert cell["js"] == pytest.approx(share * math.log(2), abs=1e-12)
+        assert cell["tv"] == pytest.approx(share, abs=1e-12)
+        assert cell["kl_infinite"] == (share > 0)
+
+
+def test_the_two_slopes_of_a_generator_are_in_the_ratio_of_the_odds(results):
+    """Of rows that D takes for equally likely: |d log(1 − D)| / |d −log D| = D / (1 − D)."""
+    for run in json.loads((results / "theory_saturation.json").read_text(encoding="utf-8"))["runs"]:
+        for cell in run:
+            odds = cell["d_fake"] / (1 - cell["d_fake"])
+            assert cell["saturating"] / cell["non_saturating"] == pytest.approx(odds, rel=0.05)
+
+
+def test_the_learned_constant_is_that_of_the_gaussian():
+    """Twenty thousand rows: the error is a few thousandths."""
+    assert theory_contrast.learned_constant(20_000, 1, 0) == pytest.approx(theory_contrast.true_constant(), abs=0.05)
+
+
+# ------------------------------------------------------------------------------------------------------------- the tools
+
+
+def test_networks_side_by_side_are_trained_as_if_each_were_alone():
+    both = Stack(2, (1, 4, 1), torch.manual_seed(0))
+    alone = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))
+    with torch.no_grad():
+        for layer, weight, bias in zip((alone[0], alone[2]), both.weights, both.biases):
+            layer.weight.copy_(weight[1].T)
+            layer.bias.copy_(bias[1, 0])
+    x = torch.randn(2, 8, 1, generator=torch.manual_seed(1))
+    movers = Mover(both, 0.01, 5), Mover(alone, 0.01, 5)
+    for _ in range(5):
+        movers[0].move((both(x) - 3 * x).square().squeeze(2))
+        movers[1].move((alone(x[1]) - 3 * x[1]).square().T)
+    torch.testing.assert_close(both(x)[1], alone(x[1]))
+
+
+def test_the_strong_decoder_sees_the_pixels_before_and_no_other():
+    torch.manual_seed(0)
+    model = theory_latent.Remembering()
+    x = torch.rand(1, 64, requires_grad=True)
+    noise = torch.zeros(1, 1, model.latent)
+    # The gradient through the encoder is another road: it is cut.
+    model.vae.encoder.requires_grad_(False)
+    for layer in (model.vae.encoder.mean, model.vae.encoder.log_variance):
+        layer.weight.zero_()
+    for place in (0, 1, 40, 63):
+        (slope,) = torch.autograd.grad(model(x, noise).decoded[0, 0, 0, place], x)
+        assert slope[0].nonzero().flatten().tolist() == list(range(place))
+
+
+def test_the_density_that_is_seen_is_that_of_the_generator():
+    match = theory_game.Match(1, (1, 1))
+    with torch.no_grad():  # G(z) = 2 z: uniform on (−2, 2), which are 80 of the 120 cells
+        match.generator.weights = nn.ParameterList([torch.tensor([[[2.0]]])])
+        match.generator.biases = nn.ParameterList([torch.zeros(1, 1, 1)])
+    p_g = torch.tensor(match.seen()["p_g"][0], dtype=torch.float64)
+    torch.testing.assert_close(p_g[:80], torch.full((80,), 1 / 80, dtype=torch.float64), atol=1e-3, rtol=0)
+    assert float(p_g[80:].sum()) == 0

@@ -344,7 +344,7 @@ EXPERIMENTS = {
     "disjoint": Experiment(
         "Distributions with nothing in common",
         "The Jensen-Shannon divergence is symmetric and at most log 2; the Kullback-Leibler divergence is infinite as soon "
-        "as something that happens under p cannot happen under q (Lin 1991).",
+        "as something that happens under p cannot happen under q (Kullback and Leibler 1951; Lin 1991).",
         _disjoint,
         _disjoint_method,
         _disjoint_verdict,

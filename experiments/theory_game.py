@@ -23,6 +23,7 @@ from theory_form import SEEDS, Experiment, Result, Verdict, cells, holds, normal
 MEAN, STD = 1.0, 0.7
 LOW, HIGH, CELLS = -2.0, 4.0, 120  # the stretch that is looked at: ± 4.3 standard deviations
 ROWS = 256
+RATES = 0.01, 0.003  # first learning rates of D and of G
 GAME = Game()  # the non-saturating loss
 
 
@@ -37,7 +38,7 @@ class Match:
         self.seeds = seeds
         self.generator = Stack(seeds, (1, units, units, 1), self.chance)
         self.discriminator = Stack(seeds, (1, units, units, 1), self.chance)
-        self.movers = Mover(self.discriminator, 0.01, moves[0]), Mover(self.generator, 0.003, moves[1])
+        self.movers = Mover(self.discriminator, RATES[0], moves[0]), Mover(self.generator, RATES[1], moves[1])
 
     def fake(self) -> Tensor:
         """(seeds, rows, 1) G(z)."""
@@ -108,7 +109,7 @@ def _figure_method(result: Result) -> str:
     return (
         f"(a) After {s['early']} rounds of k = {s['k']} moves of D and one of G. (b) After {s['best']} more moves of D "
         f"alone. (c) After {s['later']} moves of G alone. (d) After {s['rounds']} rounds in all. The plot shows the first of "
-        f"{result['seeds']} seeds."
+        f"{result['seeds']} seeds. {_rates()}"
     )
 
 
@@ -255,8 +256,12 @@ def _sweep_method(result: Result) -> str:
     return (
         f"Each k twice: with {s['generator_moves']} moves of G, so that a large k costs more; and with {s['total']} moves of "
         f"both players together, so that a large k leaves G fewer. k = 0.2 is one move of D for five of G. Median JS of the "
-        f"last fifth of the game, {result['seeds']} seeds."
+        f"last fifth of the game, {result['seeds']} seeds. {_rates()} The best k depends on these rates."
     )
+
+
+def _rates() -> str:
+    return f"Adam; learning rates fall from {RATES[0]:g} (D) and {RATES[1]:g} (G) to 1 % of that over the game."
 
 
 def _sweep_verdict(result: Result) -> Verdict:

@@ -152,8 +152,8 @@ def _chart(result: Result) -> str:
 EXPERIMENTS = {
     "collapse": Experiment(
         "Latent variables that are not used",
-        "Where the decoder can do without z, or z costs too much, q(z|x) becomes the prior; raising β slowly (Bowman et al. "
-        "2016) or a lower β (Higgins et al. 2017) prevents it.",
+        "Where the decoder can do without z, or z costs too much, q(z|x) becomes the prior; raising β slowly prevents it "
+        "(Bowman et al. 2016), and so does a lower β.",
         _collapse,
         _method,
         _verdict,

@@ -169,12 +169,17 @@ def smallest(config: Any) -> Any | None:
     return None
 
 
-READERS = [paper for paper, card in PAPERS.items() if smallest(next(iter(card.variants.values()))) is not None]
+MAKERS = {"autoencoder", "conditional_gan", "dcgan", "gan", "vae"}  # they tell no classes apart
+READERS = [
+    paper
+    for paper, card in PAPERS.items()
+    if paper not in MAKERS and smallest(next(iter(card.variants.values()))) is not None
+]
 
 
 def test_all_papers_but_one_read_pictures_with_classes_or_text() -> None:
     of_text = {paper for paper, card in PAPERS.items() if reading_of(paper, next(iter(card.variants)))}
-    assert set(PAPERS) - set(READERS) == {"linear"} | of_text
+    assert set(PAPERS) - set(READERS) == {"linear", "nce"} | MAKERS | of_text
 
 
 @pytest.mark.parametrize("paper", READERS)

@@ -65,8 +65,14 @@ def conv(inputs=3, outputs=3):
 
 
 # The first variant of each paper; `make test-all` takes them all.
-PAPERS = {paper: module for paper, module in PAPERS.items() if not reading_of(paper, next(iter(module.PAPER.variants)))}
-VARIANTS = [(paper, variant) for paper, variant in VARIANTS if paper in PAPERS]  # text has no layers to fold
+# Those that make rows take noise, or give more than an answer; and text has no layers to fold.
+MAKERS = ("conditional_gan", "dcgan", "gan", "vae")
+PAPERS = {
+    paper: module
+    for paper, module in PAPERS.items()
+    if paper not in MAKERS and not reading_of(paper, next(iter(module.PAPER.variants)))
+}
+VARIANTS = [(paper, variant) for paper, variant in VARIANTS if paper in PAPERS]
 QUICK = {next(iter(PAPERS[paper].PAPER.variants)) for paper in PAPERS}
 ALL = [pytest.param(paper, variant, marks=() if variant in QUICK else pytest.mark.slow) for paper, variant in VARIANTS]
 

@@ -132,7 +132,7 @@ def test_the_watch_leaves_every_bit_as_it_is(tmp_path, monkeypatch):
     assert all(torch.equal(watched[name], plain[name]) for name in plain)
 
 
-@pytest.mark.parametrize("data", ["digits", "iris", "wine", "breast_cancer", "diabetes"])
+@pytest.mark.parametrize("data", ["digits", "iris", "wine", "breast-cancer", "diabetes"])
 def test_the_check_has_nothing_against_good_data(tmp_path, data):
     model = "linear" if data == "diabetes" else "mlp"
     said = typed("train", model, data, "--epochs", "1", "--output", tmp_path, *QUICK, folder=tmp_path)
@@ -141,8 +141,11 @@ def test_the_check_has_nothing_against_good_data(tmp_path, data):
 
 
 def test_the_check_finds_validation_rows_in_the_training_file(tmp_path):
-    rows = [f"{a:.6f},{b:.6f},{'yes' if a > b else 'no'}" for a, b in torch.randn(400, 2).tolist()]
-    (tmp_path / "twice.csv").write_text("\n".join(["a,b,answer", *rows, *rows]) + "\n")
+    rows = [
+        ",".join(f"{x:.6f}" for x in row) + (",yes" if row[0] > row[1] else ",no")
+        for row in torch.randn(400, 5).tolist()
+    ]
+    (tmp_path / "twice.csv").write_text("\n".join(["a,b,c,d,e,answer", *rows, *rows]) + "\n")
     said = typed(
         "train",
         "mlp",

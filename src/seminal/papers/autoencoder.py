@@ -50,6 +50,11 @@ class Config:
         if self.activation not in UNITS:
             raise UserError(f"an autoencoder has no activation {self.activation!r}. Choose one of: {', '.join(UNITS)}.")
 
+    @property
+    def outputs(self) -> int:
+        """D: as many numbers are given back."""
+        return math.prod(self.shape)
+
     def fitted(self, spec: DataSpec) -> Config:
         """For pictures and tables: only the number of inputs changes."""
         if spec.kind not in ("images", "table"):

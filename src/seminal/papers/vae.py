@@ -52,6 +52,11 @@ class Config:
         if self.decoder not in DECODERS:
             raise UserError(f"a vae has no decoder {self.decoder!r}. Choose one of: {', '.join(DECODERS)}.")
 
+    @property
+    def outputs(self) -> int:
+        """D: as many numbers are given back."""
+        return math.prod(self.shape)
+
     def fitted(self, spec: DataSpec) -> Config:
         """For pictures, and for tables, whose columns are numbers without bounds: their decoder is Gaussian."""
         if spec.kind == "images":

@@ -42,6 +42,7 @@ from seminal.runs.machine import device_for
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
 from seminal.runs.shelf import nearest, papers, published
 from seminal.runs.text_explaining import explain_texts
+from seminal.tasks.classification import Classification
 from seminal.train.precision import arithmetic, in_layout, laid_out
 
 MOST_PICTURES = 24  # on one page: more make it long, not clearer
@@ -89,6 +90,11 @@ def explain(
         raise UserError(
             f"explain looks into networks for pictures, and {folder.path} was trained on {form}. "
             f"`seminal report {folder.path}` shows what it learned."
+        )
+    if not isinstance(plan.recipe.task, Classification):
+        raise UserError(
+            f"{run} is a run of {plan.recipe.variant}, which tells no classes apart, so there is no guess to explain: "
+            f"`seminal report {run}` shows what it does."
         )
     page = _page(folder, out)
     network = _network(folder, plan, encoder)

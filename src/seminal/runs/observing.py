@@ -76,6 +76,7 @@ def observed(run: Run) -> Iterator[Callable[[Step], None]]:
         yield lambda step: None
         return
     optimisers = list(run.state.optimisers.values())
+    noted = [run.diary.vitals.seconds, run.diary.vitals.cost]
     # The loop itself stops before a step that is not finite, and knows the rows.
     with watch(run.model, optimisers, stop_on_nonfinite=False, vitals=run.diary.vitals) as patient:
 
@@ -83,9 +84,12 @@ def observed(run: Run) -> Iterator[Callable[[Step], None]]:
             if len(step.loss) == 1:  # the loss of a game need not fall
                 patient.loss(next(iter(step.loss.values())))
             patient.norm(math.hypot(*step.grad_norm.values()))
-            run.diary.vitals = patient.vitals
+            vitals = patient.vitals
+            noted[:] = vitals.seconds, vitals.cost
 
         yield told
+    # As the last checkpoint has them: a report that is written anew says the same.
+    run.diary.vitals.seconds, run.diary.vitals.cost = noted
 
 
 def verdict(diary: Diary, goal: Goal) -> Verdict:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from seminal.core import Order, Precision, Source, UserError
+from seminal.core import Encoder, Order, Precision, Source, UserError
 from seminal.data.image_encoder import ImageEncoder, Scaler
 from seminal.data.labelled import LabelledEncoder
 from seminal.data.pairs import PairsEncoder
@@ -60,6 +60,22 @@ UNSEEN: dict[type, str] = {
 }
 
 
+def _of_pictures(folder: RunFolder, plan: Plan, encoder: Encoder) -> ImageEncoder:
+    """The reader of a classifier of pictures. Raises `UserError` for other runs."""
+    if not isinstance(encoder, ImageEncoder):
+        form = UNSEEN.get(type(encoder), "a table")
+        raise UserError(
+            f"explain looks into networks for pictures, and {folder.path} was trained on {form}. "
+            f"`seminal report {folder.path}` shows what it learned."
+        )
+    if not isinstance(plan.recipe.task, Classification):
+        raise UserError(
+            f"{folder.path} is a run of {plan.recipe.variant}, which tells no classes apart: there is no guess to explain. "
+            f"`seminal report {folder.path}` shows what it does."
+        )
+    return encoder
+
+
 def explain(
     run: str,
     images: list[str],
@@ -85,17 +101,7 @@ def explain(
             )
         asked = _known_class(tuple(read_json(folder.path / "labels.json")), class_name)
         return explain_texts(folder, plan, encoder, images, asked)
-    if not isinstance(encoder, ImageEncoder):
-        form = UNSEEN.get(type(encoder), "a table")
-        raise UserError(
-            f"explain looks into networks for pictures, and {folder.path} was trained on {form}. "
-            f"`seminal report {folder.path}` shows what it learned."
-        )
-    if not isinstance(plan.recipe.task, Classification):
-        raise UserError(
-            f"{run} is a run of {plan.recipe.variant}, which tells no classes apart, so there is no guess to explain: "
-            f"`seminal report {run}` shows what it does."
-        )
+    encoder = _of_pictures(folder, plan, encoder)
     page = _page(folder, out)
     network = _network(folder, plan, encoder)
     asked = _known_class(network.labels, class_name)

@@ -34,7 +34,12 @@ def test_a_rule_says_when_it_is_asked_and_where_it_comes_from(name: str) -> None
         assert re.search(rf"\b{word}[:,]", rule.__doc__), f"the docstring of {name} does not say {word}"
 
 
-@pytest.mark.parametrize("name", ALONE)
+# Those whose examination takes more than ten seconds are left to `make test-all`.
+LONG = ("posterior_collapse", "vanishing_gradient", "overfitting", "output_activation", "over_regularised", "optimizer")
+SHARED = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in ALONE]
+
+
+@pytest.mark.parametrize("name", SHARED)
 def test_the_sick_specimen_is_found_and_its_first_remedy_helps(name: str) -> None:
     make = from_function(RULES[name].sick)
     found = examine(make).verdict.findings
@@ -49,7 +54,7 @@ def test_the_sick_specimen_is_found_and_its_first_remedy_helps(name: str) -> Non
         assert signs.skill(after) > min(signs.skill(before), signs.GOOD)  # some do well in spite of their fault
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", SHARED)
 def test_the_well_specimen_is_not_accused(name: str) -> None:
     verdict = examine(from_function(RULES[name].well)).verdict
     assert not verdict.findings, [(f.illness, f.evidence) for f in verdict.findings]

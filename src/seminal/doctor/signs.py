@@ -70,7 +70,6 @@ class Effect:
     after: float
     loss_before: float
     loss_after: float
-    end: float  # skill of the unchanged run at its end
     steps: int
 
     @property
@@ -82,11 +81,6 @@ class Effect:
         """A tenth of the whole scale, or a third of the error that was left, if that is not nothing."""
         left = 1 - self.before
         return self.gain >= HELPS or (self.gain >= 0.04 and self.gain >= 0.4 * left)
-
-    @property
-    def overtook(self) -> bool:
-        """After fewer steps already better than the unchanged run ever was."""
-        return self.after >= self.end + 0.04
 
     def told(self, what: str) -> str:
         return (
@@ -109,14 +103,12 @@ def effect(chart: Chart, *remedies: Remedy, share: float | None = None) -> Effec
     on_val = (bounded(chart.skill(was.metric)), bounded(chart.skill(now.metric)))
     on_train = (bounded(chart.skill(was.fit)), bounded(chart.skill(now.fit)))
     before, after = max((on_val, on_train), key=lambda pair: pair[1] - pair[0])
-    end = skill(chart) if (before, after) == on_val else fit(chart)
     width = max(1, len(tried.losses) // 10)
     return Effect(
         before,
         after,
         _mean(chart.course.losses[: was.step][-width:]),
         _mean(tried.losses[-width:]),
-        end,
         len(tried.losses),
     )
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -167,33 +168,24 @@ PAPER = Paper(
     build=build,
     variants=VARIANTS,
     facts=(
-        Fact(
-            says="digits: 784-1000-500-250-30, and the mirror image",
-            where="p. 506",
-            expect=(784, 1000, 500, 250, 30, 250, 500, 1000, 784),
-            measure=lambda: _widths("autoencoder"),
-            variant="autoencoder",
-        ),
-        Fact(
-            says="digits in two dimensions: 784-1000-500-250-2",
-            where="Fig. 3B",
-            expect=(784, 1000, 500, 250, 2, 250, 500, 1000, 784),
-            measure=lambda: _widths("autoencoder-2"),
-            variant="autoencoder-2",
-        ),
-        Fact(
-            says="curves: (28 × 28)-400-200-100-50-25-6",
-            where="p. 505",
-            expect=(784, 400, 200, 100, 50, 25, 6, 25, 50, 100, 200, 400, 784),
-            measure=lambda: _widths("autoencoder-curves"),
-            variant="autoencoder-curves",
-        ),
-        Fact(
-            says="faces: 625-2000-1000-500-30",
-            where="p. 506",
-            expect=(625, 2000, 1000, 500, 30, 500, 1000, 2000, 625),
-            measure=lambda: _widths("autoencoder-faces"),
-            variant="autoencoder-faces",
+        *(
+            Fact(says, where, (*widths, *widths[-2::-1]), partial(_widths, variant), variant=variant)
+            for variant, says, where, widths in (
+                (
+                    "autoencoder",
+                    "digits: 784-1000-500-250-30, and the mirror image",
+                    "p. 506",
+                    (784, 1000, 500, 250, 30),
+                ),
+                ("autoencoder-2", "digits in two dimensions: 784-1000-500-250-2", "Fig. 3B", (784, 1000, 500, 250, 2)),
+                (
+                    "autoencoder-curves",
+                    "curves: (28 × 28)-400-200-100-50-25-6",
+                    "p. 505",
+                    (784, 400, 200, 100, 50, 25, 6),
+                ),
+                ("autoencoder-faces", "faces: 625-2000-1000-500-30", "p. 506", (625, 2000, 1000, 500, 30)),
+            )
         ),
         Fact(
             says="one digit becomes 30 numbers, and 28 × 28 again",

@@ -70,6 +70,10 @@ class Diary:
             inner = range(1, len(kept) - 1)
             del kept[min(inner, key=lambda i: kept[i + 1]["epoch"] / kept[i - 1]["epoch"])]
 
+    def texts(self, place: int) -> list[tuple[int, str]]:
+        """The text at one place of those that were noted, epoch by epoch."""
+        return [(int(s["epoch"]), str(s["texts"][place])) for s in self.samples if place < len(s["texts"])]
+
     def _is_better(self, val: Mapping[str, float]) -> bool:
         """By the goal's metric; where that is the same, as it often is on few rows, by the loss."""
         value, best = val.get(self.goal.metric), self.best

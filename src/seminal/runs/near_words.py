@@ -82,8 +82,7 @@ def attempts(source: NeighbourSource, diary: Diary) -> Iterator[Attempts]:
     for place, token in enumerate(_frequent(encoder)):
         word, times = encoder.text.shown([token])[0], encoder.counts[token]
         blank = Attempts(word, f"{times:,} times in the training text", (), "word", "occurs", f"“{word}”")
-        texts = [(int(s["epoch"]), str(s["texts"][place])) for s in diary.samples if place < len(s["texts"])]
-        if texts:
+        if texts := diary.texts(place):
             yield replace(blank, texts=tuple(texts))
 
 

@@ -15,6 +15,7 @@ from seminal.data.files import open_tree
 from seminal.data.lines import bare, lines
 from seminal.data.pairs import TABLES as PAIRS
 from seminal.data.pairs import PairsEncoder
+from seminal.data.table_file import ENDINGS as TABLES
 from seminal.data.tables import TableEncoder
 from seminal.data.text_rows import ALL, Known
 from seminal.runs.asks import DataAsk
@@ -22,7 +23,7 @@ from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of
 from seminal.runs.shelf import reading_of
-from seminal.runs.sources import BUNDLED, TABLES, expanded, is_table, open_source
+from seminal.runs.sources import BUNDLED, expanded, is_table, open_source
 
 
 @dataclass(frozen=True)

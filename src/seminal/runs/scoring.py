@@ -48,8 +48,10 @@ def score(ask: ScoreAsk) -> int:
     folder = RunFolder.existing(ask.run)
     plan = plan_of(folder)
     device = device_for(plan.run.device)
-    source = source_of(folder, plan, device)
-    if ask.data is not None:
+    source: Source
+    if ask.data is None:
+        source = source_of(folder, plan, device)
+    else:
         source = other_data(Scored(ask.data, strange=ask.unusual is not None), folder, plan)
     model = best_model(folder, plan, device)
     if not isinstance(model, Generator) and ask.unusual is None:

@@ -10,12 +10,12 @@ from seminal.core import Reading, Source, UserError
 from seminal.data import images, tables
 from seminal.data.lines import bare
 from seminal.data.split import Fold, Holdout
+from seminal.data.table_file import ENDINGS as TABLES
 from seminal.data.text_rows import Known, split_of
 from seminal.pieces.measure import example_size
 from seminal.runs.asks import DataAsk
 from seminal.runs.shelf import nearest, papers, reading_of
 
-TABLES = (".csv", ".tsv", ".txt", ".parquet")
 WORKBOOKS = (".xlsx", ".xls", ".ods")  # refused, by the reader of tables, which says how to go on
 TAGGED = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".conllu")  # a line for each token
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")

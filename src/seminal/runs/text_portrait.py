@@ -77,8 +77,7 @@ def _attempts(source: PairsSource | StreamSource, recipe: Recipe, diary: Diary) 
         given, wanted = (_text(source, tokens) for tokens in _prompt(source, recipe))
         blank = [Attempts(given, wanted, (), "prompt", "in the file", how) for how in DRAWS]
     for place, attempts in enumerate(blank):
-        texts = [(int(s["epoch"]), str(s["texts"][place])) for s in diary.samples if place < len(s["texts"])]
-        if texts:
+        if texts := diary.texts(place):
             yield replace(attempts, texts=tuple(texts))
 
 

@@ -21,7 +21,7 @@ from seminal.runs.sources import expanded
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TABLES = (".csv", ".tsv", ".parquet")
+TABLES = tuple(ending for ending in table_file.ENDINGS if ending != ".txt")  # which is text here
 MOST_CLASSES = 50  # folders of pictures that are taken for classes
 PROSE = 4  # words per cell from which free text is read as text; less are names
 

@@ -141,9 +141,9 @@ class DataSpec:
     def form(self) -> str:
         """What the data are, in words: they stand behind "is"."""
         words = {"images": "a set of pictures", "table": "a table", "pairs": "sentence pairs", "stream": "plain text"}
-        return (words | {"labelled": "labelled text", "tagged": "text with a label for each word"}).get(
-            self.kind, self.kind
-        )
+        words |= {"labelled": "labelled text", "tagged": "text with a label for each word"}
+        words |= {"documents": "plain text", "questions": "questions on texts", "choices": "sentences to be ended"}
+        return words.get(self.kind, self.kind)
 
     @property
     def outputs(self) -> int:
@@ -157,11 +157,21 @@ class DataSpec:
 
 
 @dataclass(frozen=True)
+class Masking:
+    """Which tokens of a text have to be said, and what is read in their place (Devlin et al. 2018, Sec. 3.1)."""
+
+    share: float = 0.15  # of the tokens of a text; never a special one
+    masked: float = 0.8  # of these: read as the mask …
+    random: float = 0.1  # … as any token of the vocabulary; the others as they are
+    whole_words: bool = False  # all pieces of a word, or none
+
+
+@dataclass(frozen=True)
 class Reading:
     """How a model wants text to be read, before the data are known. What the user asks for goes before it."""
 
-    form: str  # "pairs" (sentences and their translations), "stream" (plain text), "labelled", "tagged"
-    tokens: str = "bpe"  # "bpe", "wordpiece", "words" or "characters"
+    form: str  # "pairs" (sentences and their translations), "stream" (plain text), "labelled", "tagged"; see also ``framed``
+    tokens: str = "bpe"  # "bpe", "wordpiece", "uncased" (wordpiece of lower case without accents), "words", "characters"
     vocabulary: int = 8000  # different tokens, at most
     longest: int = 256  # tokens of a sentence, at most; of a stream: of one window
     shared: bool = True  # pairs: one vocabulary for both sides
@@ -170,6 +180,11 @@ class Reading:
     # Stream: each word is read with those up to ``longest`` places away. Words of a larger share of the text than this are
     # left out at random, the more often the larger it is; 0: none.
     subsample: float | None = None
+    # ``<s>`` before a text and ``</s>`` after each of its parts, which BERT calls [CLS] and [SEP]. Such a model reads every
+    # form of text: "documents" (plain text, an empty line between two of them), "labelled", "tagged", "questions", "choices".
+    framed: bool = False
+    masking: Masking | None = None  # documents: None: each token is to be said by those before it
+    next_sentence: bool = True  # documents: two parts, and whether the second follows the first is to be said
 
 
 class Chance(Protocol):
@@ -352,7 +367,7 @@ class Generator(Protocol):
 class Optim:
     """A torch optimiser by its usual name, with the numbers that go with it."""
 
-    name: str = "sgd"  # sgd, adagrad, adadelta, rmsprop, adam, adamw
+    name: str = "sgd"  # sgd, adagrad, adadelta, rmsprop, adam, adamw, bertadam (AdamW without its bias correction)
     momentum: float = 0.0  # SGD and RMSprop
     nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)  # Adam and AdamW
@@ -386,6 +401,7 @@ class Transfer:
     freeze: bool = False  # only the entries of ``head`` learn
     head: tuple[str, ...] = ()  # entries whose size follows the number of outputs
     body_rate: float = 1.0  # learning rate of all that is not the head, as a share of the head's
+    layer_decay: float = 1.0  # … times this for each layer between an entry and the head
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 PAD, UNKNOWN, BEGIN, END = range(4)
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
+MASK = "<mask>"  # the name of a fifth, of vocabularies for masked language models; others may call it [MASK]
 NOTHING = -100  # the target where no class is to be said, as torch's cross-entropy has it
 
 

@@ -43,8 +43,35 @@ class ScoreAsk:
     as_json: bool = False
 
 
+@dataclass(frozen=True)
+class Worth:
+    """What was measured, and on which rows."""
+
+    data: str
+    split: str
+    rows: int
+    numbers: dict[str, float]
+
+
 def score(ask: ScoreAsk) -> int:
-    """Every number that this model has, on the validation rows of its own data, or on all rows of other data."""
+    """Print what `worth` measures."""
+    found = worth(ask)
+    if ask.as_json:
+        print(json.dumps({"run": ask.run, "data": found.data, "split": found.split, **found.numbers}))
+        return 0
+    say(found.split, f"{found.rows:,} rows of {found.data}; {ask.n:,} made")
+    for name, value in found.numbers.items():
+        say(name.replace("_", " "), f"{value:.5g}")
+    if "parzen" in found.numbers:
+        say("", "Parzen windows rank models badly (Theis et al. 2016): the number is here because the papers print it.")
+    return 0
+
+
+def worth(ask: ScoreAsk) -> Worth:
+    """Every number that this model has, on the validation rows of its own data, or on all rows of other data.
+
+    Raises `UserError`: the model makes nothing, or a run does not suit.
+    """
     folder = RunFolder.existing(ask.run)
     plan = plan_of(folder)
     device = device_for(plan.run.device)
@@ -70,15 +97,7 @@ def score(ask: ScoreAsk) -> int:
         found |= _windows(made, source, split)
         if ask.judge is not None:
             found |= _judged(made, _Judge(ask.judge, source), source, split, classes_of(plan.recipe))
-    if ask.as_json:
-        print(json.dumps({"run": str(folder.path), "data": source.spec.name, "split": split, **found}))
-        return 0
-    say(split, f"{source.spec.counts[split]:,} rows of {source.spec.name}; {ask.n:,} made")
-    for name, value in found.items():
-        say(name.replace("_", " "), f"{value:.5g}")
-    if "parzen" in found:
-        say("", "Parzen windows rank models badly (Theis et al. 2016): the number is here because the papers print it.")
-    return 0
+    return Worth(source.spec.name, split, source.spec.counts[split], found)
 
 
 def _likelihood(ask: ScoreAsk, model: nn.Module, plan: Plan, source: Source, split: str) -> dict[str, float]:

@@ -41,15 +41,46 @@ def _epochs(train, val, metric):
 def test_overfitting_is_named_where_longer_training_did_harm():
     train = [2.0, 1.0, 0.6, 0.3, 0.2, 0.1, 0.05, 0.03]
     rows = _epochs(train, [2.0, 1.2, 1.0, 1.1, 1.3, 1.6, 1.9, 2.2], [0.3, 0.6, 0.7, 0.69, 0.67, 0.64, 0.6, 0.58])
-    found = epochs.judged(rows, Goal("top1"))
-    assert found is not None
+    (found,) = epochs.judged(rows, Goal("top1"))
     assert found.illness == "overfitting"
     assert "after epoch 3" in found.evidence[0]
     sure = _epochs(train, [2.0, 1.2, 1.0, 1.1, 1.3, 1.6, 1.9, 2.2], [0.3, 0.6, 0.7, 0.7, 0.71, 0.7, 0.71, 0.71])
-    assert epochs.judged(sure, Goal("top1")) is None  # surer of its mistakes, and right as often
-    assert epochs.judged(rows[:4], Goal("top1")) is None
+    assert not epochs.judged(sure, Goal("top1"))  # surer of its mistakes, and right as often
+    assert not epochs.judged(rows[:4], Goal("top1"))
     calm = _epochs(train, [2.0, 1.2, 1.0, 0.9, 0.9, 0.9, 0.95, 0.95], [0.3, 0.6, 0.7, 0.75, 0.76, 0.76, 0.75, 0.76])
-    assert epochs.judged(calm, Goal("top1")) is None
+    assert not epochs.judged(calm, Goal("top1"))
+
+
+def test_latent_variables_that_no_row_moves_are_named():
+    bound = [{"val_bound": -200.0, "val_active": 0.0, "val_kl": 1e-3, "train_loss": 200.0, "val_loss": 200.0}] * 6
+    (found,) = epochs.judged(bound, Goal("bound"))
+    assert found.illness == "posterior_collapse"
+    late = [*bound[:5], bound[5] | {"val_active": 2.0}]  # they have begun to be used
+    assert not epochs.judged(late, Goal("bound"))
+
+
+def test_a_discriminator_that_is_always_sure_is_named_where_nothing_comes_of_it():
+    goal = Goal("kernel_distance", higher=False)
+    game = [{"train_loss_discriminator": 0.01, "val_kernel_distance": 0.5, "train_loss_generator": 9.0}] * 6
+    (found,) = epochs.judged(game, goal)
+    assert found.illness == "critic_too_strong"
+    assert not epochs.judged([*game, game[-1] | {"val_kernel_distance": 0.2}], goal)  # its samples come nearer
+    assert not epochs.judged([*game, game[-1] | {"train_loss_discriminator": 0.4}], goal)
+
+
+def test_a_run_whose_posterior_collapsed_says_so(tmp_path):
+    recipe = tmp_path / "heavy.py"
+    recipe.write_text(
+        "from dataclasses import replace\n"
+        "from seminal.recipes import vae\n"
+        "def recipe(variant, spec):\n"
+        "    usual = vae.modern(variant, spec)\n"
+        "    return replace(usual, task=replace(usual.task, beta=1000.0), epochs=10, least_steps=0)\n"
+    )
+    said = typed("train", "vae", "digits", "--recipe", recipe, "--device", "cpu", "--name", "run", folder=tmp_path)
+    assert said.code == 0
+    assert "posterior_collapse" in said.out
+    assert "no latent variable differed" in (tmp_path / "runs" / "run" / "report.html").read_text(encoding="utf-8")
 
 
 def test_notes_go_on_where_they_were_interrupted():

@@ -1,8 +1,11 @@
-"""What a run's own epochs say: the second question of the General Guide, without an experiment.
+"""What a run's own epochs say, without an experiment.
 
-Training loss small, validation loss large: overfitting. It is named only where training longer did harm: the validation
-loss has risen clearly from its lowest while the training loss went on falling, and the metric by which checkpoints are
-chosen has got worse too, by more than its own noise.
+The second question of the General Guide. Training loss small, validation loss large: overfitting. It is named only where
+training longer did harm: the validation loss has risen clearly from its lowest while the training loss went on falling,
+and the metric by which checkpoints are chosen has got worse too, by more than its own noise.
+
+Of models that make rows: latent variables that differ from no row to another are ignored; and a discriminator that is
+right and sure from beginning to end, while what is made does not come nearer to real rows, teaches nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +20,23 @@ from seminal.doctor.findings import Finding
 
 FEWEST = 5  # epochs
 RISE = 1.3  # of the validation loss, from its lowest
+SURE = 0.02  # nats of the discriminator's loss, 1.39 where it cannot tell real rows from made ones
+NEARER = 0.7  # of the distance at the start: what was made has come nearer to real rows
 NOISE = 3.0  # times the median change from one epoch to the next
 WORSE = 0.02  # of the metric's size
 
 
-def judged(rows: Sequence[Mapping[str, float | None]], goal: Goal) -> Finding | None:
+Rows = Sequence[Mapping[str, float | None]]
+
+
+def judged(rows: Rows, goal: Goal) -> list[Finding]:
     """``rows`` as the diary keeps them: ``train_loss``, ``val_loss`` and ``val_<metric>`` of each epoch."""
+    found = (overfitting(rows, goal), posterior_collapse(rows), critic_too_strong(rows, goal))
+    return [finding for finding in found if finding is not None]
+
+
+def overfitting(rows: Rows, goal: Goal) -> Finding | None:
+    """Training longer did harm."""
     train, val = _column(rows, "train_loss"), _column(rows, "val_loss")
     metric = _column(rows, f"val_{goal.metric}")
     if len(rows) < FEWEST or not (len(train) == len(val) == len(metric) == len(rows)):
@@ -45,5 +59,38 @@ def judged(rows: Sequence[Mapping[str, float | None]], goal: Goal) -> Finding | 
     )
 
 
-def _column(rows: Sequence[Mapping[str, float | None]], name: str) -> list[float]:
+def posterior_collapse(rows: Rows) -> Finding | None:
+    """The mean of no latent variable depends on the row, and that did not begin to change."""
+    active, kl = _column(rows, "val_active"), _column(rows, "val_kl")
+    if len(active) < FEWEST or any(active[-FEWEST:]):
+        return None
+    return Finding(
+        "posterior_collapse",
+        0.9,
+        (
+            f"in the last {FEWEST} epochs no latent variable differed from row to row",
+            f"the Kullback-Leibler term is {kl[-1]:.3g} nats for a row: the decoder is told nothing",
+        ),
+    )
+
+
+def critic_too_strong(rows: Rows, goal: Goal) -> Finding | None:
+    """The discriminator has been sure all the time, and nothing came of it."""
+    loss, distance = _column(rows, "train_loss_discriminator"), _column(rows, f"val_{goal.metric}")
+    if len(loss) < FEWEST or len(distance) != len(loss) or max(loss[1:]) > SURE:
+        return None
+    if min(distance) < NEARER * distance[0]:
+        return None
+    return Finding(
+        "critic_too_strong",
+        0.8,
+        (
+            f"the discriminator's loss was {max(loss[1:]):.2g} nats or less in every epoch after the first (1.39 where it "
+            "cannot tell)",
+            f"{goal.metric} went from {distance[0]:.3g} to {min(distance):.3g} at best: the generator does not learn",
+        ),
+    )
+
+
+def _column(rows: Rows, name: str) -> list[float]:
     return [float(value) for row in rows if (value := row.get(name)) is not None and math.isfinite(value)]

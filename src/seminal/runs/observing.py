@@ -95,10 +95,11 @@ def observed(run: Run) -> Iterator[Callable[[Step], None]]:
 def verdict(diary: Diary, goal: Goal) -> Verdict:
     """What can be said of a run without an experiment: from its vitals, and from its epochs."""
     found = bedside.judged(diary.vitals)
-    curves = epochs.judged(diary.rows, goal)
-    if curves is None or any(finding.illness == curves.illness for finding in found.findings):
+    known = {finding.illness for finding in found.findings}
+    curves = [finding for finding in epochs.judged(diary.rows, goal) if finding.illness not in known]
+    if not curves:
         return found
-    return replace(found, findings=(*found.findings, curves), decided=True, open_question="")
+    return replace(found, findings=(*found.findings, *curves), decided=True, open_question="")
 
 
 def page(diary: Diary, goal: Goal) -> Doctor | None:

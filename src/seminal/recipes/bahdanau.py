@@ -53,7 +53,7 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
     config = replace(VARIANTS[variant], dropout=0.3 if small else 0.1)
     if small:
         config = replace(config, embedding=256, width=256, alignment=256, maxout=128)
-    recipe = sentence_pairs(variant, config, epochs=20 if small else 5)
+    recipe = sentence_pairs(variant, config, epochs=15 if small else 5)
     own = {
         "model": "sizes and dropout for 30,000 pairs: the paper's widths divided by four",
         "epochs": "of small data: a round number; of large ones: the paper's longest training, Table 2",

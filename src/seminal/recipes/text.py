@@ -102,8 +102,8 @@ def sentence_pairs(variant: str, model: Any, epochs: int) -> Recipe:
         model=model,
         task=Translation(label_smoothing=0.1),
         epochs=epochs,
-        batch=4096,
-        lr=1e-3,
+        batch=1536,
+        lr=2e-3,
         optim=Optim("adam"),
         schedule=Warmup(Cosine(0.05), 0.05),
         clip=1.0,
@@ -111,8 +111,9 @@ def sentence_pairs(variant: str, model: Any, epochs: int) -> Recipe:
         sources={
             "model": "for 30,000 pairs: the paper's widths divided by four",
             "epochs": "of small data: a round number; of large ones: those of the paper",
-            "batch": "about 140 pairs of 30 tokens: enough steps for 30,000 pairs",
-            "lr": "Kingma and Ba 2015: the usual rate of Adam",
+            "batch": "about 90 pairs, as Bahdanau et al. 2015 have: nearly three times as many steps as with 4,096 tokens, whose "
+            "BLEU after five epochs of Multi30k was no better than that of these after one",
+            "lr": "twice the usual rate of Adam (Kingma and Ba 2015), which warm-up bears",
             "schedule": "warm-up, then cosine: Loshchilov and Hutter 2017",
             "clip": "1, as in Bahdanau et al. 2015, B.2",
             "task": "label smoothing 0.1: Szegedy et al. 2016, Sec. 7",

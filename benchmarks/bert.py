@@ -35,8 +35,8 @@ WORK = ("inference", "fine-tuning", "pre-training")
 
 
 def lengths(kind: str, rows: int) -> Tensor:
-    """(rows,) tokens of each row. Padded: from half as long to as long as the longest. Skewed: one row in sixteen is long, the
-    others have 8 to 32 tokens, as sentences among paragraphs have."""
+    """(rows,) tokens of each row. Padded: from half as long to as long as the longest. Skewed: one row in sixteen is long,
+    the others have 8 to 32 tokens, as sentences among paragraphs have."""
     luck = torch.rand(rows, generator=torch.Generator().manual_seed(0))
     if kind == "even":
         return torch.full((rows,), LONG)
@@ -97,7 +97,7 @@ def our_loss(model: nn.Module, rows: Rows, work: str) -> Tensor:
         return F.cross_entropy(model(rows.text), rows.target)
     assert isinstance(model, Bert)
     chosen = rows.said != NOTHING
-    words, follows = model.said(rows.text, chosen)
+    words, follows = model(rows.text, chosen)
     assert follows is not None
     return F.cross_entropy(words, rows.said[chosen]) + F.cross_entropy(follows, rows.next)
 
@@ -213,7 +213,14 @@ def run() -> None:
                     found.append(measured(variant, work, kind, attention, asked))
                     print(f"{variant}, {work}, {kind}, {attention}: {found[-1]['ratio']['median']:.2f}", flush=True)
     lines = [
-        [line["model"], line["work"], line["batch"], line["attention"], f"{100 * line['real_tokens']:.0f} %", told(line)]
+        [
+            line["model"],
+            line["work"],
+            line["batch"],
+            line["attention"],
+            f"{100 * line['real_tokens']:.0f} %",
+            told(line),
+        ]
         for line in found
     ]
     table(["model", "work", "batch", "their attention", "real tokens", "times as fast"], lines)

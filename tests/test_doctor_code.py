@@ -48,7 +48,7 @@ def found(make: Callable[[], Made]) -> set[str]:
         return make()
 
     chart = Chart(from_function(seeded))
-    return {finding.illness for rule in diagnose.of_stage("code") if (finding := rule(chart)) is not None}
+    return {finding.illness for rule in diagnose.of_stage("code") if (finding := rule.judge(chart)) is not None}
 
 
 # ------------------------------------------------------------------------------------------------------------- the data

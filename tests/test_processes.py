@@ -29,7 +29,7 @@ from seminal.recipes import resnet as resnet_recipes
 from seminal.runs.machine import joined
 from seminal.tasks.game import Game
 from seminal.train.loop import train
-from texts import stream_of_words, translation
+from texts import pretraining, stream_of_words, translation
 
 STEPS = 20
 FP32 = Precision()
@@ -65,6 +65,12 @@ def _text(make: Callable[[Path, float], tuple[Source, Recipe, torch.nn.Module]])
     return source, replace(recipe, epochs=12), model
 
 
+def _documents() -> tuple[Source, Recipe, torch.nn.Module]:
+    """A loss that is two means, over words and over rows."""
+    source, recipe, model = _text(pretraining)
+    return source, replace(recipe, accumulate=3, lr=1e-3), model
+
+
 def _game() -> tuple[Source, Recipe, torch.nn.Module]:
     """Two players, the first of which moves twice: each is joined on its own. The noise is the same in every row, for each
     process has luck of its own; the generator's normalisation still sees the places of a map."""
@@ -81,6 +87,7 @@ CASES = {
     "a game of two players": _game,
     "a transformer on pairs": lambda: _text(translation),
     "a language model on a stream": lambda: _text(stream_of_words),
+    "a BERT on documents, in 3 micro-batches": _documents,
     "resnet20 on digits": _digits,
     "mlp on wine": lambda: _wine(1),
     "mlp on wine, 4 micro-batches": lambda: _wine(4),

@@ -13,7 +13,7 @@ import torch
 from seminal.core import Order
 from seminal.train.loop import total_steps, train
 from seminal.train.state import State
-from texts import language, sentences, stream_of_words, translation
+from texts import language, pretraining, sentences, stream_of_words, translation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -22,7 +22,7 @@ from killed import Killer, differences, undisturbed
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-CASES = {"pairs": translation, "stream": stream_of_words}
+CASES = {"pairs": translation, "stream": stream_of_words, "documents": pretraining}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -137,7 +137,7 @@ def test_a_vocabulary_is_kept_as_json(vocabulary):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"kind": "syllables", "size": 100}, "no way `syllables`.*bpe, wordpiece, words, characters"),
+        ({"kind": "syllables", "size": 100}, "no way `syllables`.*bpe, wordpiece, uncased, words, characters"),
         ({"kind": "bpe", "size": 4}, "4 tokens holds nothing"),
         ({"kind": "words", "size": 3, "stream": True}, "3 tokens holds nothing"),
         ({"kind": "bpe", "size": 259, "stream": True}, "--vocab-size 260 or more, or --tokens characters"),

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import torch
 
-from seminal.core import DataSpec, Precision, Reading, Recipe, Source
-from seminal.data import pairs, stream
-from seminal.papers import transformer, zaremba
+from seminal.core import DataSpec, Masking, Optim, Precision, Reading, Recipe, Source
+from seminal.data import documents, pairs, stream
+from seminal.papers import bert, transformer, zaremba
 from seminal.recipes import transformer as transformer_recipes
 from seminal.recipes import zaremba as zaremba_recipes
+from seminal.tasks.masked_language import MaskedLanguage
+from seminal.train.schedules import Constant
 
 WORDS = {"a": "ein", "the": "das", "small": "kleine", "large": "grosse", "red": "rote"}
 THINGS = {"house": "Haus", "child": "Kind", "car": "Auto", "book": "Buch", "ship": "Schiff"}
+HIDING = Reading("documents", tokens="wordpiece", vocabulary=80, longest=24, framed=True, masking=Masking())
 DOES = {"sleeps": "schläft", "falls": "fällt", "waits": "wartet"}
 
 
@@ -75,3 +78,32 @@ def stream_of_words(folder: Path, dropout: float = 0.3) -> tuple[Source, Recipe,
     recipe = replace(recipe, model=model, batch=4, epochs=3, precision=Precision())
     torch.manual_seed(0)
     return source, recipe, zaremba.PAPER.build(model)
+
+
+def stories(folder: Path, count: int = 20, lines: int = 10) -> Path:
+    """A file of ``count`` documents, each of so many lines, an empty line between them. No line occurs twice."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words, things = list(WORDS), list(THINGS)
+    texts = [
+        [
+            f"{words[i % 5]} {things[j % 5]} {' '.join('abcdefghij'[int(d)] for d in f'{i:02d}{j:02d}')}"
+            for j in range(lines)
+        ]
+        for i in range(count)
+    ]
+    path = folder / "stories.txt"
+    path.write_text("\n\n".join("\n".join(text) for text in texts) + "\n", encoding="utf-8")
+    return path
+
+
+def pretraining(
+    folder: Path, dropout: float = 0.3, reading: Reading = HIDING, ablation: str = ""
+) -> tuple[documents.DocumentSource, Recipe, torch.nn.Module]:
+    """A very small BERT that learns hidden words, and which part follows which."""
+    source = documents.read(stories(folder), reading, documents.DocumentsAsk())
+    sizes = bert.Config(layers=1, width=16, inner=32, heads=2, dropout=dropout, attention_dropout=dropout)
+    model = replace(sizes, next_sentence=reading.next_sentence, ablation=ablation).fitted(source.spec)
+    task, optim = MaskedLanguage(), Optim("adamw")
+    recipe = Recipe("test", "bert-tiny", model, task, 3, 240, 5e-3, optim, Constant(), precision=Precision())
+    torch.manual_seed(0)
+    return source, recipe, bert.PAPER.build(model)

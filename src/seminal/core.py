@@ -171,7 +171,7 @@ class Reading:
     """How a model wants text to be read, before the data are known. What the user asks for goes before it."""
 
     form: str  # "pairs" (sentences and their translations), "stream" (plain text), "labelled", "tagged"; see also ``framed``
-    tokens: str = "bpe"  # "bpe", "wordpiece", "uncased" (wordpiece of lower case without accents), "words", "characters"
+    tokens: str = "bpe"  # "bpe", "wordpiece", "uncased" (of lower case, without accents), "words" or "characters"
     vocabulary: int = 8000  # different tokens, at most
     longest: int = 256  # tokens of a sentence, at most; of a stream: of one window
     shared: bool = True  # pairs: one vocabulary for both sides
@@ -428,6 +428,7 @@ class Recipe:
     precision: Precision | None = None  # None: measured at the start, the fastest that agrees is kept
     seed: int = 0
     transfer: Transfer | None = None  # None: training starts from the paper's first weights
+    body_rate: float = 0.1  # of a run that starts from other weights, where nobody asks for another: see `Transfer`
     steps: int | None = None  # where the paper counts steps: training ends there, whatever `epochs` says
     least_steps: int = 0  # small data sets get more epochs, until training has this many steps
     sources: Mapping[str, str] = field(default_factory=dict)  # field name -> where its value comes from

@@ -86,6 +86,10 @@ def _do(asked: argparse.Namespace) -> int | None:
         return importing.import_weights(asks.ImportAsk(**_given(asked)))
     if asked.verb in ("translate", "generate"):
         return _write(asked.verb, _given(asked))
+    if asked.verb == "fill":
+        from seminal.runs import filling
+
+        return filling.fill(filling.FillAsk(**_given(asked)))
     if asked.verb == "explain":
         from seminal.runs import explaining
 
@@ -118,8 +122,9 @@ def _do(asked: argparse.Namespace) -> int | None:
 
     if asked.verb == "eval":
         return judging.evaluate(judging.EvalAsk(**_given(asked)))
-    verbs: dict[str, Callable[..., int]] = {"predict": judging.predict}
-    verbs |= {"report": judging.report, "compare": judging.compare}
+    if asked.verb == "predict":
+        return judging.predict(judging.PredictAsk(**_given(asked)))
+    verbs: dict[str, Callable[..., int]] = {"report": judging.report, "compare": judging.compare}
     return verbs[asked.verb](**_given(asked))
 
 

@@ -20,6 +20,10 @@ EXPORTS = (
     "marian",
     "torch",
 )
+PREDICTED = (
+    "pictures or folders of them; tables; texts, or files with one on each line (of pairs: a tab between the two)"
+)
+THRESHOLD = "no answer where it scores more than this above the best (default: the run's own)"
 
 
 def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -70,17 +74,30 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     test.add_argument("--ten-crop", action="store_true", help="average the predictions of ten crops of each picture")
     test.add_argument("--beam", "--beam-size", type=int, default=4, help="of translations (default: 4; 1: greedy)")
     test.add_argument("--alpha", "--length-penalty", type=float, default=0.6, help="larger: longer (default: 0.6)")
+    test.add_argument("--threshold", type=float, metavar="GAP", help=THRESHOLD)
     test.add_argument("--weights", choices=("best", "last"), default="best")
     test.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
 
     guess = verb("predict", "Predict for your own files, read exactly as validation read its own.")
     guess.add_argument("run", metavar="RUN")
-    guess.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures or folders of them; or tables")
+    guess.add_argument("inputs", metavar="INPUT", nargs="*", help=PREDICTED)
+    guess.add_argument("--question", metavar="TEXT", help="what a run that answers is asked …")
+    guess.add_argument("--context", metavar="TEXT", help="… of this text (or the name of a file with it)")
+    guess.add_argument("--threshold", type=float, metavar="GAP", help=THRESHOLD)
     guess.add_argument("--top", type=int, default=3, help="classes to show per picture (default: 3)")
     guess.add_argument("--csv", dest="csv_file", metavar="FILE", help="write all predictions to a table")
     guess.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
 
     _writing(verb("translate", "Translate sentences: words given here, or lines of standard input."), verb)
+
+    gaps = verb("fill", "Say hidden words: texts with [MASK] in them given here, or lines of standard input.")
+    gaps.add_argument("run", metavar="RUN")
+    gaps.add_argument(
+        "texts", metavar="TEXT", nargs="*", help='"The [MASK] sat on the mat"; more than one may be hidden'
+    )
+    gaps.add_argument("--top", type=int, default=5, help="pieces to show for each (default: 5)")
+    gaps.add_argument("--weights", choices=("best", "last"), default="best")
+    gaps.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
 
     _making(verb("sample", "Let a model make pictures: new ones, between two of them, or along its latent variables."))
     _scoring(
@@ -224,8 +241,9 @@ def _import(weights: argparse.ArgumentParser) -> None:
     weights.add_argument("--std", type=_numbers, metavar="R,G,B", help=per_channel)
     weights.add_argument("--size", type=int, help="side of the pictures in pixels (default: the paper's)")
     weights.add_argument(
-        "--tokenizer", metavar="FILE", help="text: the tokenizer.json, where FILE is no folder with one"
+        "--tokenizer", metavar="FILE", help="text: the tokenizer.json or vocab.txt, where FILE is no folder with one"
     )
+    weights.add_argument("--pairs", action="store_true", help="a BERT that tells the class of two texts, not of one")
     weights.add_argument("--output", "--output-dir", default="runs", help="where run folders are made (default: runs)")
     weights.add_argument("--name", help="name of the run folder (default: MODEL-FILE-n)")
 
@@ -249,12 +267,18 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--target", metavar="COLUMN", help="the column of a table to predict; or the language to write (de)"
     )
     data.add_argument(
-        "--source", "--text", metavar="COLUMN", help="the language to read (en); or the column of the text"
+        "--source",
+        "--text",
+        metavar="COLUMN",
+        help="the language to read (en); or the column of the text (of two: A,B)",
     )
-    data.add_argument("--tokens", "--tokenizer", metavar="KIND", help="of text: bpe, wordpiece, words, characters")
+    data.add_argument(
+        "--tokens", "--tokenizer", metavar="KIND", help="of text: bpe, wordpiece, uncased, words, characters"
+    )
     data.add_argument("--vocab-size", "--vocab", type=int, metavar="N", help="different tokens (default: the recipe's)")
     data.add_argument("--max-length", "--max-len", type=int, metavar="N", help="tokens of a sentence or a window")
-    data.add_argument("--task", choices=("auto", "classification", "regression"), default="auto")
+    tasks = ("auto", "classification", "regression", "pretrain", "classify", "pair", "tag", "squad", "choice")
+    data.add_argument("--task", choices=tasks, default="auto", help="where the data do not tell (default: auto)")
     data.add_argument("--val-fraction", type=float, help="held out where there is no split (default: 0.2; of text 0.1)")
     data.add_argument("--split-seed", type=int, default=0, help="the luck of that split (default: 0)")
     data.add_argument("--folds", type=int, metavar="K", help="cross-validation: K runs, each validated on another fold")
@@ -270,7 +294,9 @@ def _train(train: argparse.ArgumentParser) -> None:
     recipe.add_argument("--epochs", type=int)
     recipe.add_argument("-b", "--batch-size", type=int)
     recipe.add_argument("--lr", type=float)
-    recipe.add_argument("--opt", "--optimizer", metavar="NAME", help="sgd, adagrad, adadelta, rmsprop, adam, adamw")
+    recipe.add_argument(
+        "--opt", "--optimizer", metavar="NAME", help="sgd, adagrad, adadelta, rmsprop, adam, adamw, bertadam"
+    )
     recipe.add_argument("--momentum", type=float)
     recipe.add_argument("--nesterov", action=argparse.BooleanOptionalAction)
     recipe.add_argument("--wd", "--weight-decay", dest="weight_decay", type=float)
@@ -299,8 +325,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     recipe.add_argument("--seed", type=int)
     recipe.add_argument("--from", dest="start", metavar="RUN|FILE", help="start from weights learned before")
     recipe.add_argument("--freeze", action="store_true", help="with --from: only the head learns")
-    shares = "with --from: learning rate of all but the head, as a share (default: 0.1)"
+    shares = "with --from: learning rate of all but the head, as a share (default: the recipe's, mostly 0.1)"
     recipe.add_argument("--body-lr", type=float, metavar="SHARE", help=shares)
+    shares = "with --from: learning rate of each layer, as a share of that of the next one (default: 1)"
+    recipe.add_argument("--layer-decay", type=float, metavar="SHARE", help=shares)
     recipe.add_argument("--seeds", type=int, metavar="N", help="N runs; mean and 95 %% interval")
 
     speed = train.add_argument_group("speed")

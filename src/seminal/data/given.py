@@ -27,11 +27,12 @@ from seminal.pieces.tokens import BEGIN, END, PAD, SPECIAL, UNKNOWN
 
 KINDS = {"BPE": "bpe", "WordPiece": "wordpiece", "WordLevel": "words", "Unigram": "unigram"}
 NAMES = {  # by which tokens are known where nothing else tells their part
-    END: ("</s>", "<|endoftext|>", "<eos>", "[EOS]"),
-    BEGIN: ("<s>", "<bos>", "[BOS]"),
+    END: ("</s>", "<|endoftext|>", "<eos>", "[EOS]", "[SEP]"),
+    BEGIN: ("<s>", "<bos>", "[BOS]", "[CLS]"),
     UNKNOWN: ("<unk>", "[UNK]"),
     PAD: ("<pad>", "[PAD]"),
 }
+BERTS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # BERT's names of the four, and of the mask
 # No text in UTF-8 has these bytes: they would begin a sign that has a shorter form, or one beyond the last.
 NEVER = (0xC0, 0xC1, *range(0xF5, 0x100))
 EMPTY = "<row {}>"  # a token for a row that has none; no text gives it, because a space parts it
@@ -60,14 +61,16 @@ class Tokenizer:
 
 
 def tokenizer_in(path: Path, *, ends_words: bool = False) -> Tokenizer:
-    """The tokeniser of a file ``tokenizer.json``, or of a folder with one, or with ``vocab.json`` and ``merges.txt``, as
-    GPT's are: over bytes, or with ``ends_words`` with a sign at the end of each word.
+    """The tokeniser of a file ``tokenizer.json``, or of a folder with one; else of BERT's ``vocab.txt``; else of
+    ``vocab.json`` and ``merges.txt``, as GPT's are: over bytes, or with ``ends_words`` with a sign at the end of each word.
 
     Raises `UserError`: there is none, it is damaged, or it is one of SentencePiece.
     """
     file = path / "tokenizer.json" if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        file = path / "vocab.txt"
     if file.is_file():
-        return _checked(_json(file), file)
+        return _checked(_of_pieces(file) if file.suffix == ".txt" else _json(file), file)
     vocabulary, merges = path / "vocab.json", path / "merges.txt"
     if vocabulary.is_file() and merges.is_file():
         made = _of_words if ends_words else _of_bytes
@@ -80,8 +83,8 @@ def tokenizer_in(path: Path, *, ends_words: bool = False) -> Tokenizer:
         )
     if path.is_dir():
         raise UserError(
-            f"{path} has no tokenizer.json (nor vocab.json with merges.txt), so nobody knows which token is which: write "
-            "--tokenizer FILE."
+            f"{path} has no tokenizer.json (nor vocab.txt, nor vocab.json with merges.txt), so nobody knows which token is "
+            "which: write --tokenizer FILE."
         )
     raise UserError(f"there is no {path}: give the tokenizer.json that belongs to the weights.")
 
@@ -269,6 +272,46 @@ def _merges(path: Path) -> list[list[str]]:
     if wrong := next((line for line in pairs if len(line) != 2), None):
         raise UserError(f"{path} should hold two parts of a token on each line, and one is `{' '.join(wrong)}`.")
     return pairs
+
+
+def _of_pieces(path: Path) -> dict[str, Any]:
+    """BERT's ``vocab.txt``: a token on each line, numbered from 0. Whether capitals are read is told by the
+    ``tokenizer_config.json`` beside it; by the tokens themselves where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # nothing else parts lines: a token may be U+2028
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}): fetch it again.") from None
+    entries = {token: number for number, token in enumerate(lines if lines[-1] else lines[:-1])}
+    if lacking := [name for name in BERTS[:-1] if name not in entries]:
+        raise UserError(
+            f"{path} has no token {', '.join(lacking)}, so it is no vocabulary of BERT's: give the vocab.txt or the "
+            "tokenizer.json that belongs to the weights."
+        )
+    beside = path.with_name("tokenizer_config.json")
+    told = _json(beside) if beside.is_file() else {}
+    capitals = any(token != token.lower() for token in entries if not token.startswith("["))
+    cleaned = {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": told.get("tokenize_chinese_chars", True),
+        "strip_accents": told.get("strip_accents"),
+        "lowercase": told.get("do_lower_case", not capitals),
+    }
+    prefix = {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    model = {"type": "WordPiece", "unk_token": "[UNK]", **prefix, "vocab": entries}
+    decoder = {"type": "WordPiece", "prefix": "##", "cleanup": True}
+    special = [name for name in BERTS if name in entries]
+    whole = _whole(model, cleaned, {"type": "BertPreTokenizer"}, decoder, special)
+    return whole | {"post_processor": framing({name: entries[name] for name in ("[CLS]", "[SEP]")})}
+
+
+def framing(numbers: Mapping[str, int]) -> dict[str, Any]:
+    """What puts the first of two special tokens before a text, and the second after each of its two parts."""
+    begin, end = ({"SpecialToken": {"id": name, "type_id": 0}} for name in numbers)
+    single = [begin, {"Sequence": {"id": "A", "type_id": 0}}, end]
+    pair = [*single, {"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {**end["SpecialToken"], "type_id": 1}}]
+    tokens = {name: {"id": name, "ids": [number], "tokens": [name]} for name, number in numbers.items()}
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
 
 
 def _of_bytes(entries: Mapping[str, int], merges: list[list[str]]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""Which column of a table is the text, and which the label: by its name, by what the user said, or by looking."""
+"""Which columns of a table are the text, or the two texts, and which is the label: by their names (those of GLUE's files
+among them), by what the user said, or by looking."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,62 +16,88 @@ TEXTS = (
     *("text", "sentence", "review", "content", "document", "comment", "tweet", "message", "question", "headline"),
     *("body", "title", "utterance", "phrase"),
 )
+PAIRS = (
+    *(("sentence1", "sentence2"), ("question1", "question2"), ("#1 string", "#2 string"), ("question", "sentence")),
+    *(("premise", "hypothesis"), ("text1", "text2"), ("text_a", "text_b")),
+)
 LABELS = (
     *("label", "labels", "class", "category", "target", "sentiment", "topic", "intent", "emotion", "polarity"),
-    *("stars", "rating", "score", "y"),
+    *("stars", "rating", "score", "y", "gold_label", "is_duplicate", "quality"),
 )
+NUMBERS = re.compile(r"(.*[\W_])?(id|idx|index|uid|guid|qid|pairid|promptid|captionid)\d*")  # names of row numbers
+UNDECIDED = ("gold_label", "-")  # the column in which this stands where the annotators did not agree (SNLI, MultiNLI)
 LOOKED = 1000  # rows from which the longer column is found
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Places of both columns, and their names where the table has some."""
+    """Places of the columns, and their names where the table has some."""
 
-    text: int
+    texts: tuple[int, ...]  # one, or two
     label: int
-    names: tuple[str, str] | None  # None: the first line is a row
+    names: tuple[str, ...] | None  # of the texts, then of the label; None: the first line is a row
     header_guessed: bool = False
 
     @property
     def header(self) -> bool:
         return self.names is not None
 
+    @property
+    def target(self) -> str:
+        """What the label is called."""
+        return self.names[-1] if self.names else "label"
+
+    def first_only(self) -> Columns:
+        """With the first text alone."""
+        return replace(self, texts=self.texts[:1], names=self.names and (self.names[0], self.names[-1]))
+
     def within(self, table: TextTable) -> Columns | None:
         """The same columns of another table; None where it has no such columns."""
         if self.names is not None and set(self.names) <= set(table.names):
-            return replace(self, text=table.names.index(self.names[0]), label=table.names.index(self.names[1]))
-        if (self.names is not None and not self.header_guessed) or max(self.text, self.label) >= len(table.names):
+            *texts, label = (table.names.index(name) for name in self.names)
+            return replace(self, texts=tuple(texts), label=label)
+        short = max(*self.texts, self.label) >= len(table.names)
+        if (self.names is not None and not self.header_guessed) or short:
             return None
         return replace(self, names=None)
 
 
 def columns_of(table: TextTable, text: str | None, label: str | None) -> Columns:
-    """The columns of a table. ``text`` and ``label`` are the names the user gave."""
-    asked = [_named(table, name) if name else None for name in (text, label)]
+    """The columns of a table. ``text`` and ``label`` are the names the user gave: of two texts with a comma between."""
+    texts = _asked(table, text) if text else _known_texts(table)
     lower = [name.strip().lower() for name in table.names]
-    found = [
-        next((lower.index(name) for name in known if name in lower), None) if place is None else place
-        for place, known in zip(asked, (TEXTS, LABELS))
-    ]
-    if found == [None, None]:
+    place = _named(table, label) if label else next((lower.index(name) for name in LABELS if name in lower), None)
+    if not texts and place is None:
         return _without_names(table)
-    width = len(table.names)
-    if found[0] is None and width == 2:
-        found[0] = 1 - (found[1] or 0)
-    if found[1] is None and width == 2:
-        found[1] = 1 - (found[0] or 0)
-    if found[0] is None or found[1] is None or found[0] == found[1]:
-        flag, what = ("--text", "text") if found[0] is None else ("--target", "label")
+    if len(table.names) == 2 and not any(map(NUMBERS.fullmatch, lower)):  # what is not the one is the other
+        texts = texts or tuple(at for at in (0, 1) if at != place)
+        place = next((at for at in (0, 1) if at not in texts), None) if place is None else place
+    if not texts or place is None or place in texts:
+        flag, what = ("--text", "text") if not texts else ("--target", "label")
         raise UserError(
             f"which column of {table.place} is the {what}? It has {listed(table.names)}: write {flag} with a name."
         )
-    return Columns(found[0], found[1], (table.names[found[0]], table.names[found[1]]))
+    return Columns(texts, place, (*(table.names[at] for at in texts), table.names[place]))
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
     """ "`a`, `b` and 3 more", each no longer than it takes to be recognised."""
     shown = [f"`{name if len(name) <= 30 else name[:29] + '…'}`" for name in names]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def _known_texts(table: TextTable) -> tuple[int, ...]:
+    lower = [name.strip().lower() for name in table.names]
+    known = [*PAIRS, *((name,) for name in TEXTS)]
+    return next((tuple(map(lower.index, names)) for names in known if set(names) <= set(lower)), ())
+
+
+def _asked(table: TextTable, names: str) -> tuple[int, ...]:
+    """One column, or two: a name may hold a comma itself."""
+    parts = [names] if names in table.names else [part.strip() for part in names.split(",")]
+    if len(parts) > 2 or len(set(parts)) < len(parts):
+        raise UserError(f"--text {names} names {len(parts)} columns: give one, or two different ones.")
+    return tuple(_named(table, part) for part in parts)
 
 
 def _named(table: TextTable, name: str) -> int:
@@ -84,6 +112,8 @@ def _without_names(table: TextTable) -> Columns:
     """Two columns, of which the longer is the text. A first line whose label never comes again, while all others do, holds
     names."""
     width = len(table.names)
+    if _is_cola(table):
+        return Columns((3,), 1, None)
     if width != 2:
         have = "has 1 column" if width == 1 else f"has {width} columns ({listed(table.names)})"
         raise UserError(
@@ -94,8 +124,14 @@ def _without_names(table: TextTable) -> Columns:
     text = 0 if lengths[0] >= lengths[1] else 1
     names = table.names[text], table.names[1 - text]
     if table.keyed:
-        return Columns(text, 1 - text, names)
+        return Columns((text,), 1 - text, names)
     counts = Counter(cells[1 - text] for cells in table.records)
     alone = [label for label, count in counts.items() if count == 1]
     guessed = alone == [names[1]] and len(table.records) > 4
-    return Columns(text, 1 - text, names if guessed else None, header_guessed=guessed)
+    return Columns((text,), 1 - text, names if guessed else None, header_guessed=guessed)
+
+
+def _is_cola(table: TextTable) -> bool:
+    """The columns of CoLA: where the sentence is from, 0 or 1, the author's own mark (``*`` or none), the sentence."""
+    some = table.records[:LOOKED]
+    return all(len(cells) == 4 and cells[1] in ("0", "1") and cells[2].strip("*?# ") == "" for cells in some)

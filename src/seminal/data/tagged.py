@@ -3,6 +3,9 @@
 This is the form of CoNLL's shared tasks (``-DOCSTART-`` lines are left out). Files that end in ``.conllu`` (Universal
 Dependencies) have words in the second column and parts of speech in the fourth. A folder holds ``train.…``, ``val.…`` and
 any test sets; ``.gz`` may follow. See `seminal.data.text_rows` for batches.
+
+A token stands for each word; where texts are framed (`Reading.framed`) words are cut into pieces, and what is to be said of
+a word is said at its first piece.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from seminal.core import Batch, Reading, UserError
 from seminal.data import lines as text_lines
@@ -23,32 +27,61 @@ from seminal.data.text_rows import (
     cut_note,
     divided,
     files_in,
+    framed,
+    learned_from,
     read_rows,
     spec_of,
     unknown_note,
 )
-from seminal.data.token_batches import in_order
 from seminal.data.token_store import stored
-from seminal.data.vocabulary import Vocabulary, counted
+from seminal.data.vocabulary import Vocabulary, counted, learned
 
 ENDINGS = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".conllu", ".txt", ".tsv")
 DOCUMENT = "-DOCSTART-"
+FRAME = 2  # tokens around a framed text
+WITHIN = "\N{NO-BREAK SPACE}"  # in place of a space within a word, where words stand between spaces
 LEAST = 2  # words that training shows less often are unknown, so that an unknown word is nothing new to the model
 
 
 @dataclass(frozen=True)
 class TaggedEncoder:
-    """How a sentence becomes tokens: a token for each word between spaces. Plain text: a run keeps it as JSON."""
+    """How a sentence becomes tokens: its words are what stands between spaces. Plain text: a run keeps it as JSON."""
 
     text: Vocabulary
     longest: int
+    framed: bool = False  # see `Reading.framed`
 
     def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
-        """Sentences in their order, at most ``batch`` at once: ``input`` (rows, S), ``index`` (rows,)."""
-        yield from in_order("input", inputs, batch, self._rows)
+        """Sentences in their order, at most ``batch`` at once: ``input`` (rows, S), ``first`` (rows, S): whether a token is
+        the first of its word, ``index`` (rows,)."""
+        for start in range(0, len(inputs), batch):
+            some = inputs[start : start + batch]
+            rows, firsts, _ = self.rows([line.split() for line in some])
+            index = np.arange(len(some))
+            marks = stored([firsts]).padded(index).bool()
+            yield (
+                some,
+                {"input": stored([rows]).padded(index), "first": marks, "index": torch.from_numpy(index + start)},
+            )
 
-    def _rows(self, texts: list[str]) -> list[list[int]]:
-        return read_rows([self.text.ids(text.split()) for text in texts], self.longest)
+    def rows(self, sentences: Sequence[Sequence[str]]) -> tuple[list[list[int]], list[list[int]], list[int]]:
+        """Of each sentence: the tokens that a model reads; 1 at the first token of each word, 0 at others; how many tokens
+        there would be if nothing were cut. A sentence that is too long is cut between two words."""
+        if not self.framed:
+            ids = [self.text.ids(words) for words in sentences]
+            rows = read_rows(ids, self.longest)
+            return rows, [[1] * len(row) for row in rows], [len(row) for row in ids]
+        pieces = iter(self.text.word_pieces([word for words in sentences for word in words]))
+        rows, firsts, whole = [], [], []
+        for words in sentences:
+            mine = [next(pieces) for _ in words]
+            ends = np.cumsum([len(word) for word in mine])
+            kept = mine[: max(1, int((ends <= self.longest - FRAME).sum()))]
+            rows.append(framed(self.longest, [token for word in kept for token in word]))
+            marks = [0, *(int(not place) for word in kept for place in range(len(word)))]
+            firsts.append([*marks[: self.longest - 1], 0])
+            whole.append(int(ends[-1]) + FRAME)
+        return rows, firsts, whole
 
 
 @dataclass(frozen=True)
@@ -56,7 +89,7 @@ class TaggedAsk:
     """What the user said of the data."""
 
     split: Holdout | Fold | None = None
-    vocabulary: int | None = None  # words, exactly
+    vocabulary: int | None = None  # words, or tokens, exactly
     on_bad_row: str = "refuse"
     known: Known | None = None
 
@@ -93,27 +126,36 @@ def read(path: Path, reading: Reading, ask: TaggedAsk, device: str = "cpu") -> T
     rows = {split: _encoded(encoder, part, classes, notes) for split, part in parts.items()}
     shown = rows.get("val") or next(iter(rows.values()))
     notes += unknown_note(shown.place, encoder.text, shown.tokens.flat)
-    chosen = "the run's own" if known else f"those that the training split shows {LEAST} times or more"
-    notes.append(f"words: {len(encoder.text):,} tokens, {chosen}; a token for each")
+    if reading.framed:
+        notes.append(f"{encoder.text.kind}: {len(encoder.text):,} tokens, {learned_from(known)}; a label for each word")
+    else:
+        chosen = "the run's own" if known else f"those that the training split shows {LEAST} times or more"
+        notes.append(f"words: {len(encoder.text):,} tokens, {chosen}; a token for each")
     spec = spec_of(text_lines.title(path), "tagged", rows, encoder.text, classes, notes)
     return TextSource(spec, encoder, rows, device)
 
 
 def _encoder(parts: Mapping[str, Sentences], reading: Reading, ask: TaggedAsk) -> TaggedEncoder:
     if ask.known is not None:
-        assert isinstance(ask.known.encoder, TaggedEncoder)
-        return ask.known.encoder
+        return TaggedEncoder(ask.known.words.text, ask.known.words.longest, reading.framed)
     size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
+    if reading.framed:
+        lines = (" ".join(words) for words in parts["train"].words)
+        text = learned(lines, reading.tokens, size, exactly=exactly, masked=True)
+        return TaggedEncoder(text, reading.longest, framed=True)
     return TaggedEncoder(counted(parts["train"].words, "words", size, exactly=exactly, least=LEAST), reading.longest)
 
 
 def _encoded(encoder: TaggedEncoder, part: Sentences, classes: Sequence[str], notes: list[str]) -> TextRows:
-    lengths = np.array([len(words) for words in part.words])
-    notes += cut_note(part.place, lengths, encoder.longest, "sentences")
-    code = {name: number for number, name in enumerate(classes, 1)}  # 0 is the padding
-    tokens = stored([read_rows([encoder.text.ids(words) for words in part.words], encoder.longest)])
-    targets = stored([[[code[label] for label in labels[: encoder.longest]] for labels in part.labels]])
-    return TextRows([" ".join(words) for words in part.words], part.place, part.numbers, tokens, targets)
+    rows, firsts, lengths = encoder.rows(part.words)
+    notes += cut_note(part.place, np.array(lengths), encoder.longest, "sentences")
+    code = {name: number for number, name in enumerate(classes, 1)}  # 0: nothing is said
+    targets = []
+    for marks, labels in zip(firsts, part.labels):
+        said = iter(labels)
+        targets.append([code[next(said)] if mark else 0 for mark in marks])
+    texts = [" ".join(word.replace(" ", WITHIN) for word in words) for words in part.words]
+    return TextRows(texts, part.place, part.numbers, stored([rows]), stored([targets]))
 
 
 def _classes(parts: Mapping[str, Sentences], notes: list[str]) -> list[str]:

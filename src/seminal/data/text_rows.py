@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -20,21 +20,32 @@ from seminal.data import lines as text_lines
 from seminal.data.token_batches import Epochs
 from seminal.data.token_store import TokenStore
 from seminal.data.vocabulary import Vocabulary
-from seminal.pieces.tokens import NOTHING, UNKNOWN
+from seminal.pieces.tokens import BEGIN, END, NOTHING, UNKNOWN
 
 ALL = "all"  # what the one split is called where nobody names any
 CHUNK = 10_000  # texts encoded at once
-_SPLIT = {"train": r"train(ing)?", "val": r"val|valid|validation|dev"}
+_SPLIT = {"train": r"train(ing)?", "val": r"val|valid|((validation|dev)(_matched)?)"}
+_OTHER = re.compile(r"test.*|(validation|dev)_mismatched", re.IGNORECASE)  # of MultiNLI, which has two to validate on
 
 
 def split_of(stem: str) -> str:
     """The split that a file's name tells, without its endings: "train", "val", "test_2016"; "" where it tells none. A name
-    before a dot is left out: ``wiki.train`` is a training set."""
-    last = stem.rpartition(".")[2]
+    before a dot is left out: ``wiki.train`` is a training set. So is a version after it: ``dev-v1.1``."""
+    last = re.sub(r"-v\d+(\.\d+)*$", "", stem).rpartition(".")[2]
     for split, pattern in _SPLIT.items():
         if re.fullmatch(pattern, last, re.IGNORECASE):
             return split
-    return last if last.lower().startswith("test") else ""
+    return last if _OTHER.fullmatch(last) else ""
+
+
+class TextEncoder(Encoder, Protocol):
+    """An encoder with one vocabulary. Of framed texts any will do where another form of text is to be learned."""
+
+    @property
+    def text(self) -> Vocabulary: ...
+
+    @property
+    def longest(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,13 @@ class Known:
     encoder: Encoder  # nothing is learned from the text: it is cut into tokens as the run cuts its own
     classes: tuple[str, ...] = ()  # in the run's order; empty: those of the text
     whole: bool = False  # to be scored: nothing is held out, and no training set is needed
+    mean: tuple[float, ...] = ()  # the run's, of numbers that are to be said
+    std: tuple[float, ...] = ()
+
+    @property
+    def words(self) -> TextEncoder:
+        """The vocabulary and the length of texts."""
+        return cast(TextEncoder, self.encoder)
 
 
 def files_in(path: Path, endings: Sequence[str], known: Known | None) -> dict[str, Path]:
@@ -57,14 +75,9 @@ def files_in(path: Path, endings: Sequence[str], known: Known | None) -> dict[st
 def splits(folder: Path, endings: Sequence[str], *, whole: bool = False) -> dict[str, Path]:
     """The file of each split in a folder: train first, then val where there is one, then any test sets. ``whole``: any of
     them will do."""
-    found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        name = text_lines.bare(file)
-        if name.suffix.lower() not in endings or not file.is_file() or not (split := split_of(name.stem)):
-            continue
-        if split in found:
-            raise UserError(f"{folder} has more than one {split} set: keep {found[split].name} or {file.name}.")
-        found[split] = file
+    found = _named(folder, endings)
+    if not found if whole else "train" not in found:  # msr_paraphrase_train.txt, where no file is called train
+        found = _named(folder, endings, before="_") or found
     if not found and whole:
         raise UserError(
             f"{folder} holds no text to score: name a file test{endings[0]} (or with {', '.join(endings[1:])}; .gz may "
@@ -77,6 +90,20 @@ def splits(folder: Path, endings: Sequence[str], *, whole: bool = False) -> dict
             f"test{endings[0]} (or with {', '.join(endings[1:])}; .gz may follow)."
         )
     return dict(sorted(found.items(), key=lambda item: ({"train": 0, "val": 1}.get(item[0], 2), item[0])))
+
+
+def _named(folder: Path, endings: Sequence[str], before: str = "") -> dict[str, Path]:
+    """The file of each split, as names tell it; what stands ``before`` the last such sign is left out."""
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        name = text_lines.bare(file)
+        split = split_of(name.stem.rpartition(before)[2] if before else name.stem)
+        if name.suffix.lower() not in endings or not file.is_file() or not split:
+            continue
+        if split in found:
+            raise UserError(f"{folder} has more than one {split} set: keep {found[split].name} or {file.name}.")
+        found[split] = file
+    return found
 
 
 class Split(Protocol):
@@ -104,10 +131,23 @@ class TextRows:
     place: str  # the file, for messages
     numbers: np.ndarray  # the line of each text, counted from 1
     tokens: TokenStore
-    targets: np.ndarray | TokenStore  # a class for each text; or for each token, counted from 1
+    targets: np.ndarray | TokenStore  # a class or a number for each text; or a class for each token, counted from 1
+    choices: int = 1  # rows of ``tokens`` that belong to one text
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(texts,) int64: tokens of each, padding between its choices included."""
+        return self.choices * self.tokens.lengths.reshape(-1, self.choices).max(1)
+
+    def input(self, rows: np.ndarray) -> Tensor:
+        """(rows, S) int64, or (rows, choices, S)."""
+        if self.choices == 1:
+            return self.tokens.padded(rows)
+        each = (rows[:, None] * self.choices + np.arange(self.choices)).ravel()
+        return self.tokens.padded(each).unflatten(0, (len(rows), self.choices))
 
     def target(self, rows: np.ndarray) -> Tensor:
-        """(rows,) or (rows, S) int64."""
+        """(rows,) or (rows, S) int64; numbers (rows, 1) float32."""
         if isinstance(self.targets, TokenStore):
             classes = self.targets.padded(rows) - 1
             return classes.masked_fill(classes < 0, NOTHING)
@@ -116,7 +156,7 @@ class TextRows:
     def class_counts(self, classes: int) -> tuple[int, ...]:
         """(classes,) texts, or tokens, of each class."""
         codes = self.targets.flat - 1 if isinstance(self.targets, TokenStore) else self.targets
-        return tuple(np.bincount(codes, minlength=classes).tolist())
+        return tuple(np.bincount(codes[codes >= 0], minlength=classes).tolist())
 
 
 def spec_of(
@@ -133,7 +173,7 @@ def spec_of(
         kind,
         counts={split: len(part.texts) for split, part in rows.items()},
         classes=tuple(classes),
-        class_counts=next(iter(rows.values())).class_counts(len(classes)),
+        class_counts=next(iter(rows.values())).class_counts(len(classes)) if classes else (),
         vocabulary={"text": len(vocabulary)},
         longest={"text": max(int(part.tokens.lengths.max()) for part in rows.values())},
         tokens={split: len(part.tokens.flat) for split, part in rows.items()},
@@ -147,7 +187,7 @@ class TextSource:
 
     def __init__(self, spec: DataSpec, encoder: Encoder, parts: Mapping[str, TextRows], device: str) -> None:
         self._spec, self._encoder, self.parts, self._device = spec, encoder, parts, device
-        self._epochs = Epochs(spec.name, {split: part.tokens.lengths[:, None] for split, part in parts.items()})
+        self._epochs = Epochs(spec.name, {split: part.lengths[:, None] for split, part in parts.items()})
 
     @property
     def spec(self) -> DataSpec:
@@ -163,7 +203,7 @@ class TextSource:
         """The batches from ``order.start`` on: this rank's rows of each."""
         for rows in self._epochs.mine(order):
             part = self.parts[order.split]
-            batch = {"input": part.tokens.padded(rows), "target": part.target(rows), "index": torch.from_numpy(rows)}
+            batch = {"input": part.input(rows), "target": part.target(rows), "index": torch.from_numpy(rows)}
             yield {name: values.to(self._device) for name, values in batch.items()}
 
     def name(self, split: str, index: int) -> str:
@@ -174,6 +214,18 @@ class TextSource:
 def read_rows(tokens: Sequence[Sequence[int]], longest: int) -> list[list[int]]:
     """Rows that a model can read: none too long, none without any token."""
     return [list(row[:longest]) or [UNKNOWN] for row in tokens]
+
+
+def framed(longest: int, first: Sequence[int], second: Sequence[int] | None = None) -> list[int]:
+    """``<s> first </s>`` or ``<s> first </s> second </s>``, of at most ``longest`` tokens: what is too much goes from the
+    end of the longer part, token by token (of equal parts, from the second). Raises `UserError` where nothing would stay."""
+    room = longest - (2 if second is None else 3)
+    if room < (1 if second is None else 2):
+        raise UserError(f"--max-length {longest} leaves no room beside {longest - room} special tokens: write more.")
+    if second is None:
+        return [BEGIN, *first[:room], END]
+    kept = min(len(first), max(room - len(second), (room + 1) // 2))
+    return [BEGIN, *first[:kept], END, *second[: room - kept], END]
 
 
 def learned_from(known: Known | None, what: str = "split") -> str:

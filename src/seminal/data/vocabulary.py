@@ -1,8 +1,10 @@
 """Text to tokens and back: tokenisers of Hugging Face `tokenizers`, learned from the training split.
 
 A `Vocabulary` is plain text (the tokeniser's own JSON), so that the run folder keeps it and nothing runs when it is read.
-Every kind begins with the four special tokens of `seminal.pieces.tokens`. Special tokens are never read from text: a
-line that contains ``</s>`` is just a line with these signs.
+Every kind begins with the four special tokens of `seminal.pieces.tokens`; for masked language models ``<mask>`` is the
+next. Special tokens are never read from text: a line that contains ``</s>`` or ``[MASK]`` is just a line with these signs.
+
+"uncased" is "wordpiece" as BERT has it without capitals: without accents too, each Chinese character a word of its own.
 
 Sentences are read one by one, and what surrounds them is no text. A stream is text with its spaces and line ends: there
 "bpe" is over bytes, so that nothing is unknown and every text comes back to the byte (Radford et al. 2019, Sec. 2.2), and
@@ -13,6 +15,8 @@ A tokeniser that others made (`seminal.data.given`) is kept in the same form, it
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +24,11 @@ from functools import cache
 from typing import Any
 
 from seminal.core import UserError
-from seminal.pieces.tokens import BEGIN, END, PAD, SPECIAL, UNKNOWN, of_text
+from seminal.pieces.tokens import BEGIN, END, MASK, PAD, SPECIAL, UNKNOWN, of_text
 
-KINDS = ("bpe", "wordpiece", "words", "characters")
+KINDS = ("bpe", "wordpiece", "uncased", "words", "characters")
+WORDPIECE = ("wordpiece", "uncased")  # with ``##`` before what goes on with a word; spaces are not kept
+MASKS = (MASK, "[MASK]")  # by which names the mask is known
 LOST = "⁇"  # an unknown token, shown
 SPACE = "▁"  # stands for the space before a word, so that text comes back as it was
 BYTES = 256  # tokens that byte-pair encoding over bytes begins with
@@ -62,6 +68,18 @@ class Vocabulary:
     def __len__(self) -> int:
         return self.given.ours if self.given else int(_tokenizer(self.json).get_vocab_size())
 
+    @property
+    def mask(self) -> int:
+        """The token that stands where one has to be guessed. Raises `UserError` where there is none."""
+        added = _tokenizer(self.json).get_added_tokens_decoder()
+        for number, token in added.items():
+            if token.special and token.content in MASKS:
+                return int(number)
+        raise UserError(
+            f"this vocabulary ({self.kind}, {len(self):,} tokens) has no {MASK}, so nothing in a text can be hidden: use a "
+            "model that was trained to fill in masks, as `bert` is."
+        )
+
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Tokens of each line, without ``<s>`` and ``</s>``; of a stream, tokens of each piece of text."""
         if self.stream and self.kind != "bpe" and not self.given:
@@ -73,6 +91,24 @@ class Vocabulary:
         """A token for each word (or character), of a vocabulary from `counted`. ``<unk>`` is unknown, as any special name."""
         known = _known(self.json)
         return [known.get(word, UNKNOWN) for word in words]
+
+    def word_pieces(self, words: Sequence[str]) -> list[list[int]]:
+        """The tokens of each word of a text that was cut into words before: one or more, ``<unk>`` where nothing is left
+        of a word. End to end they are the tokens of the text; words of many texts may come in one call."""
+        return [row or [UNKNOWN] for row in self.encode(words)]
+
+    def continues(self) -> list[bool]:
+        """For each token of the vocabulary, whether it goes on with the word of the token before it (``##ing``).
+
+        Raises `UserError` where tokens do not tell: only those of wordpiece do."""
+        tokenizer = _tokenizer(self.json)
+        prefix = _goes_on(self.json)
+        if prefix is None:
+            raise UserError(
+                f"the tokens of this vocabulary ({self.kind}) do not tell which of them go on with a word, so whole words "
+                "cannot be masked: write --tokens uncased, or wordpiece."
+            )
+        return [str(tokenizer.id_to_token(token)).startswith(prefix) for token in range(len(self))]
 
     def pieces(self, line: str) -> list[str]:
         """The tokens of a line as text, to be shown."""
@@ -97,7 +133,7 @@ class Vocabulary:
         ids = of_text(ids)
         if self.given:
             return self._joined(ids)
-        if self.kind == "wordpiece":  # the only kind that does not keep the spaces
+        if self.kind in WORDPIECE:  # the only kinds that do not keep the spaces
             return str(_tokenizer(self.json).decode(ids, skip_special_tokens=False)).replace(SPECIAL[UNKNOWN], LOST)
         lost = SPACE + LOST if self.kind == "words" else LOST  # elsewhere a single character is unknown, not its space
         text = "".join(lost if token == UNKNOWN else piece for token, piece in zip(ids, self.shown(ids)))
@@ -133,10 +169,17 @@ class Vocabulary:
 
 
 def learned(
-    lines: Iterable[str], kind: str, size: int, *, exactly: bool = False, stream: bool = False, least: int = 1
+    lines: Iterable[str],
+    kind: str,
+    size: int,
+    *,
+    exactly: bool = False,
+    stream: bool = False,
+    least: int = 1,
+    masked: bool = False,
 ) -> Vocabulary:
     """A vocabulary of at most ``size`` tokens, the special ones included; of a stream's words, those that occur ``least``
-    times.
+    times. ``masked``: for a masked language model, with ``<mask>``; text is cleaned as BERT does it, capitals or not.
 
     Raises `UserError` where ``kind`` is none of `KINDS`; with ``exactly`` also where the text is too small for so many.
     """
@@ -147,15 +190,18 @@ def learned(
     if stream and kind in ("words", "characters"):
         parts = (line.split() if kind == "words" else line for line in lines)
         return counted(parts, kind, size, exactly=exactly, least=least)
-    _refuse_small(size)
-    if stream and kind == "wordpiece":
-        raise UserError("wordpiece forgets spaces and line ends, which are part of plain text: write --tokens bpe.")
+    special = (*SPECIAL, MASK) if masked else SPECIAL
+    _refuse_small(size, special)
+    if stream and kind in WORDPIECE:
+        raise UserError(f"{kind} forgets spaces and line ends, which are part of plain text: write --tokens bpe.")
     if stream and kind == "bpe" and size < BYTES + len(SPECIAL):
         raise UserError(
             f"byte-pair encoding of plain text begins with {BYTES} bytes and {len(SPECIAL)} special tokens, so {size} are "
             f"too few: write --vocab-size {BYTES + len(SPECIAL)} or more, or --tokens characters."
         )
-    tokenizer, trainer = _untrained_bytes(size) if stream else _untrained(kind, size)
+    if kind in WORDPIECE:
+        return _enough(Vocabulary(kind, _wordpieces(lines, kind, size, special)), size, exactly)
+    tokenizer, trainer = _untrained_bytes(size) if stream else _untrained(kind, size, special)
     tokenizer.train_from_iterator(lines, trainer)
     return _enough(Vocabulary(kind, tokenizer.to_str(), stream), size, exactly)
 
@@ -181,10 +227,10 @@ def counted(
     return _enough(Vocabulary(kind, tokenizer.to_str(), stream=True), size, exactly)
 
 
-def _refuse_small(size: int) -> None:
-    if size <= len(SPECIAL):
+def _refuse_small(size: int, special: Sequence[str] = SPECIAL) -> None:
+    if size <= len(special):
         raise UserError(
-            f"a vocabulary of {size} tokens holds nothing: {len(SPECIAL)} are special. Write --vocab-size 1000, or more."
+            f"a vocabulary of {size} tokens holds nothing: {len(special)} are special. Write --vocab-size 1000, or more."
         )
 
 
@@ -217,25 +263,27 @@ def _untrained_bytes(size: int) -> tuple[Any, Any]:
     return tokenizer, trainer
 
 
-def _untrained(kind: str, size: int) -> tuple[Any, Any]:
+def _untrained(kind: str, size: int, special: Sequence[str]) -> tuple[Any, Any]:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-    common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(SPECIAL), "show_progress": False}
-    room = size - len(SPECIAL)  # without a limit all characters get in, however many
+    common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(special), "show_progress": False}
+    room = size - len(special)  # without a limit all characters get in, however many
     if kind == "bpe":  # Sennrich et al. 2016
         tokenizer: Any = Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
         trainer: Any = trainers.BpeTrainer(**common, limit_alphabet=room, min_frequency=2)
-    elif kind == "wordpiece":  # each character may begin a word, or continue one
+    elif kind in WORDPIECE:
         tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNKNOWN], max_input_chars_per_word=100))
-        trainer = trainers.WordPieceTrainer(**common, limit_alphabet=max(1, room // 2))
+        trainer = None  # see `_wordpieces`
     else:
         tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL[UNKNOWN]))
         trainer = trainers.WordLevelTrainer(**common)
     tokenizer.normalizer = normalizers.NFC()
+    if kind == "uncased" or (kind == "wordpiece" and MASK in special):
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=kind == "uncased")
     if kind == "characters":
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
         tokenizer.decoder = decoders.Fuse()
-    elif kind == "wordpiece":
+    elif kind in WORDPIECE:
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
     else:
@@ -243,6 +291,41 @@ def _untrained(kind: str, size: int) -> tuple[Any, Any]:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
         tokenizer.decoder = decoders.Metaspace(SPACE)
     return tokenizer, trainer
+
+
+def _wordpieces(lines: Iterable[str], kind: str, size: int, special: Sequence[str]) -> str:
+    """The JSON of a tokeniser of word pieces that is the same for the same lines.
+
+    The library numbers the characters that go on with a word as they come out of a hash table, otherwise in each process,
+    and of pairs that are equally frequent it joins the one with the smaller numbers. So they are numbered here, as special
+    tokens, which they are no longer once the pieces are known. The lines are read twice, from a file of their own."""
+    from tokenizers import trainers
+
+    tokenizer, _ = _untrained(kind, size, special)
+    begins: Counter[str] = Counter()
+    goes_on: Counter[str] = Counter()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as copy:
+        for line in lines:
+            copy.write(f"{line}\n")
+            for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(line)):
+                begins[word[:1]] += 1
+                goes_on.update(word[1:])
+        copy.seek(0)
+        both = begins + goes_on
+        room = max(1, (size - len(special)) // 2)  # each character may begin a word, or continue one
+        kept = sorted(sorted(both, key=lambda sign: (-both[sign], sign))[:room])
+        inside = [f"##{sign}" for sign in kept if sign in goes_on]
+        trainer: Any = trainers.WordPieceTrainer(
+            vocab_size=size,
+            special_tokens=[*special, *inside],
+            initial_alphabet=kept,
+            limit_alphabet=len(kept),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(copy, trainer)
+    found = json.loads(tokenizer.to_str())
+    found["added_tokens"] = [token for token in found["added_tokens"] if token["content"] in special]
+    return json.dumps(found, ensure_ascii=False)
 
 
 def _without_special(tokens: list[int]) -> list[int]:
@@ -267,6 +350,13 @@ def loaded(text: str, place: str) -> Any:
         return Tokenizer.from_str(text)
     except Exception as error:  # the library raises plain Exception
         raise UserError(f"{place} is damaged ({error}) and was not loaded.") from None
+
+
+@cache
+def _goes_on(text: str) -> str | None:
+    """What stands before a piece that goes on with a word; None where nothing does."""
+    model = json.loads(text)["model"]
+    return str(model["continuing_subword_prefix"]) if model["type"] == "WordPiece" else None
 
 
 @cache

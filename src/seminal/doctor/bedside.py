@@ -47,8 +47,10 @@ def _open(vitals: Vitals, loss: Curve | None) -> str:
             f"step {vitals.broken_step} broke at: {vitals.broken}. Where only the loss is not finite, look at the targets "
             "of that batch, and for a logarithm, a root or a division in the loss"
         )
-    if loss is None:
+    if not vitals.loss:
         return "no loss was told, so nobody knows whether it falls: call patient.loss(loss) in every step"
+    if loss is None:
+        return f"{len(vitals.loss)} losses are too few to tell whether it falls: go on training"
     if not loss.falls:
         return (
             f"the loss does not fall ({loss.first:.3g} → {loss.last:.3g}), and the vitals do not say why: "

@@ -11,13 +11,15 @@ from functools import cached_property
 
 from seminal.doctor import anatomy, course, one_batch, second_opinion
 from seminal.doctor.anatomy import Anatomy
-from seminal.doctor.course import Course
+from seminal.doctor.course import Course, Reading
 from seminal.doctor.data_facts import DataFacts
 from seminal.doctor.findings import Remedy
 from seminal.doctor.one_batch import OneBatch
 from seminal.doctor.program import Make, Program, undisturbed
 from seminal.doctor.rows import Rows, rows_of
 from seminal.doctor.second_opinion import Opinion
+
+FLOOR = 6.0  # seconds of trials that are allowed whatever the program's own training takes
 
 Told = Callable[[str], None]
 
@@ -36,6 +38,12 @@ class Chart:
     told: Told = field(default=lambda _: None, repr=False)
     trains: bool = True  # False: only what can be seen before the first training run; asking for one raises
     known: Anatomy | None = None  # where model, loss and metric need no examination
+    # Of the same program, less treated: what is known of the same rows is taken from it.
+    before: Chart | None = field(default=None, repr=False)
+    enough: Callable[[Chart, Reading], bool] = field(
+        default=lambda *_: False, repr=False
+    )  # the run needs to go no further
+    allowance: float = float("inf")  # runs' worth of trials after which, and after `FLOOR`, no new one begins
     _trials: dict[tuple[tuple[str, ...], float, int], Course] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -66,19 +74,27 @@ class Chart:
     @cached_property
     def facts(self) -> DataFacts:
         """Inputs and targets, by themselves."""
-        return DataFacts(self.train, self.val, self.anatomy.kind)
+        facts, before = DataFacts(self.train, self.val, self.anatomy.kind), self.before
+        return before.facts if before is not None and facts.alike(before.facts) else facts
 
     @cached_property
     def course(self) -> Course:
         """The whole run, as the program would have made it, watched."""
         self._may_train()
         self.told("training once, as the program would")
-        return course.follow(self.make, self.train, self.val, seed=self.seed, often=self.often)
+        return course.follow(
+            self.make,
+            self.train,
+            self.val,
+            seed=self.seed,
+            often=self.often,
+            enough=lambda reading: self.enough(self, reading),
+        )
 
     @property
     def often(self) -> int:
-        """Steps between two close looks: about thirty of them in a run."""
-        return max(1, course.length(self.program) // 30)
+        """Steps between two close looks: about eight of them in a run."""
+        return max(1, course.length(self.program) // 8)
 
     @cached_property
     def one_batch(self) -> OneBatch:
@@ -90,9 +106,16 @@ class Chart:
     @cached_property
     def opinion(self) -> Opinion:
         """What a plain, well-kept network makes of the same rows."""
+        if self.before is not None and self.facts is self.before.facts:
+            return self.before.opinion
         self.told("asking for a second opinion: a plain network on the same rows")
         with undisturbed():
             return second_opinion.on(self.facts)
+
+    @property
+    def has_opinion(self) -> bool:
+        """Whether it was asked for, here or before a treatment."""
+        return "opinion" in vars(self) or (self.before is not None and self.before.has_opinion)
 
     def trial(self, *remedies: Remedy, share: float = 0.25, seed: int | None = None) -> Course:
         """The run with these remedies, for a share of its steps, with the same seed and so the same batches."""
@@ -122,7 +145,16 @@ class Chart:
     @property
     def in_time(self) -> bool:
         """Whether there is time for another experiment."""
-        return time.monotonic() < self.until
+        return time.monotonic() < self.until and (self._spent < self.allowance or self._seconds < FLOOR)
+
+    @property
+    def _spent(self) -> float:
+        """On trials, in whole runs: no clock is asked, so that a busy machine changes no verdict."""
+        return sum(tried.share for tried in self.trials)
+
+    @property
+    def _seconds(self) -> float:
+        return sum(tried.seconds for tried in self.trials)
 
 
 def treated(make: Make, *remedies: Remedy) -> Make:

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ class Course:
     seconds: float
     model: nn.Module = field(repr=False)  # as it stood at the end
     failed: str = ""  # an exception of the program, in words
+    share: float = 1.0  # of the run that was asked for, or that was enough
 
     @property
     def last(self) -> Reading:
@@ -75,10 +76,21 @@ def length(program: Program) -> int:
     return program.epochs * len(program.train)  # type: ignore[arg-type]
 
 
+Enough = Callable[[Reading], bool]
+
+
 def follow(
-    make: Make, train: Rows, val: Rows, *, seed: int = 0, share: float = 1.0, often: int | None = None
+    make: Make,
+    train: Rows,
+    val: Rows,
+    *,
+    seed: int = 0,
+    share: float = 1.0,
+    often: int | None = None,
+    enough: Enough = lambda _: False,
 ) -> Course:
-    """Make the program and train it for ``share`` of its steps. ``often``: sample vitals so often; None: no vitals."""
+    """Make the program and train it for ``share`` of its steps, or until a reading is ``enough``. ``often``: sample vitals so
+    often; None: no vitals."""
     with undisturbed():
         program = make(seed)
         total = length(program)
@@ -99,6 +111,9 @@ def follow(
                     if len(losses) in marks or len(losses) == steps:
                         with undisturbed():  # a loader draws a number whenever it begins
                             readings.append(read(program, train, val, len(losses)))
+                        if enough(readings[-1]):
+                            share = len(losses) / total
+                            break
                     if not math.isfinite(losses[-1]):
                         break
             except Exception as error:  # a stranger's program may do anything: what it says is evidence
@@ -106,7 +121,8 @@ def follow(
         if not readings or readings[-1].step != len(losses):
             readings.append(read(program, train, val, len(losses)))
         vitals = patient.vitals if patient is not None else Vitals()
-    return Course(tuple(losses), tuple(readings), vitals, total, time.perf_counter() - started, program.model, failed)
+    seconds = time.perf_counter() - started
+    return Course(tuple(losses), tuple(readings), vitals, total, seconds, program.model, failed, share)
 
 
 def _stepped(program: Program, patient: Patient | None, input: Any, target: Any) -> float:

@@ -34,6 +34,13 @@ class DataFacts:
     val: Rows
     kind: str
 
+    def alike(self, other: DataFacts) -> bool:
+        """Whether they are facts of the same rows, asked for the same."""
+        pairs = ((self.train, other.train), (self.val, other.val))
+        return self.kind == other.kind and all(
+            _same(a.inputs, b.inputs) and _same(a.targets, b.targets) for a, b in pairs
+        )
+
     # ----------------------------------------------------------------------------------------------------- inputs
 
     @cached_property
@@ -198,6 +205,10 @@ def classes_of(train: Tensor, val: Tensor, kind: str) -> tuple[Tensor, Tensor] |
     if bool((values == values.round()).all()) and values.min() >= 0 and values.max() < CLASSES:
         code = both.nan_to_num(-1.0).long() if both.is_floating_point() else both
     return code[: len(train)], code[len(train) :]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a, b)
 
 
 def spaced(rows: Tensor, most: int) -> Tensor:

@@ -4,6 +4,11 @@ Rules are asked stage by stage: what can be seen in the code's own behaviour, th
 then what it makes of rows it has not seen. Where a stage finds something, its first remedy is applied and the treated
 program is examined from the beginning: faults come in pairs, and the second one often shows only when the first is
 gone.
+
+Time goes into training, so no run is made whose outcome would change nothing. Inside a stage, rules with a sign of their
+own come first and those that need the longest trials last; a rule is not asked for what a sure finding already explains.
+Trials have an allowance. A treated program is trained until it does as well as its data allow, and then nothing more is
+asked about its training.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType, ModuleType
@@ -26,6 +31,21 @@ from seminal.doctor.program import Make
 STAGES = ("code", "data", "optimisation", "generalisation")
 EARLY = STAGES[:2]  # … and those that can be asked before the program trains
 ROUNDS = 4  # faults in one program, at most, plus one look at the treated one
+TRIALS = (4.0, 1.0)  # runs' worth of trials, for the program as it came and for a treated one
+FIRST = frozenset(  # rules with a sign of their own …
+    {
+        "init_bad",
+        "input_scale",
+        "target_scale",
+        "hidden_activation",
+        "over_regularised",
+        "batch_size",
+        "posterior_collapse",
+    }
+)
+PACE = frozenset({"lr_high", "lr_low", "optimizer"})  # … those that always need a trial, which others can use …
+LAST = frozenset({"epochs_few"})  # … and the one whose trial is four runs long
+SETTLES = 0.85  # confidence from which a finding spares trials for other illnesses
 SURE = 0.5  # below this a finding is not named
 STILL_SURE = 0.75  # … and below this one of a treated program: what is left may be the treatment's own trace
 
@@ -53,23 +73,21 @@ def diagnose(make: Make, *, seed: int = 0, budget: float = 120.0, told: Told = l
 def examine(make: Make, *, seed: int = 0, budget: float = 120.0, told: Told = lambda _: None) -> Examined:
     """`diagnose`, with the evidence."""
     started = time.monotonic()
-    first = chart = Chart(make, seed, started + budget, told)
+    until = started + budget
+    first = chart = Chart(make, seed, until, told, allowance=TRIALS[0])
     findings: list[Finding] = []
     chain: list[Remedy] = []
     for number in range(ROUNDS):
-        found = [
-            f
-            for f in _round(chart, STILL_SURE if number else SURE)
-            if f.illness not in {known.illness for known in findings}
-        ]
+        found = _round(chart, STILL_SURE if number else SURE, {known.illness for known in findings})
         if not found:
             break
         findings += found
         remedy = next((r for f in found for r in f.remedies), None)
-        if remedy is None or signs.solved(chart) or not chart.in_time or not _works(chart, remedy):
+        if remedy is None or signs.solved(chart) or time.monotonic() > until or not _works(chart, remedy):
             break
         chain.append(remedy)
-        chart = Chart(treated(make, *chain), seed, started + budget, told)
+        changed = treated(make, *chain)
+        chart = Chart(changed, seed, until, told, before=chart, enough=signs.well_by_now, allowance=TRIALS[1])
     findings.sort(key=lambda finding: -finding.confidence)
     decided = bool(findings) or signs.well(first)
     question = "" if decided else _open_question(first)
@@ -91,13 +109,32 @@ def check(make: Make, *, seed: int = 0, told: Told = lambda _: None, known: Anat
     return Verdict(tuple(findings), bool(findings), question, branch, time.monotonic() - started)
 
 
-def _round(chart: Chart, sure: float) -> list[Finding]:
-    """The findings of the first stage that has any, the surest first, without those that a surer one explains."""
-    return next((kept for stage in STAGES if (kept := _surest(chart, of_stage(stage), sure))), [])
+def _round(chart: Chart, sure: float, known: Collection[str]) -> list[Finding]:
+    """The findings of the first stage that has any not yet ``known``, the surest first, without those that a surer one
+    explains."""
+    for stage in STAGES:
+        if chart.before is not None and _done(chart, stage):
+            return []
+        if kept := _surest(chart, [rule for rule in of_stage(stage) if _illness(rule) not in known], sure):
+            return kept
+    return []
 
 
-def _surest(chart: Chart, asked: Iterable[Rule], sure: float) -> list[Finding]:
-    found = [finding for rule in asked if (finding := _asked(rule, chart)) is not None]
+def _done(chart: Chart, stage: str) -> bool:
+    """Whether a treated program needs no further questions. Where training and validation rows are nearly all answered right,
+    that is before the data are doubted: they must be in order."""
+    if stage == "code":
+        return False
+    return signs.well(chart) if stage not in EARLY else min(signs.skill(chart), signs.fit(chart)) >= signs.GOOD
+
+
+def _surest(chart: Chart, asked: Iterable[ModuleType], sure: float) -> list[Finding]:
+    found: list[Finding] = []
+    for rule in asked:
+        if rule.STAGE not in EARLY and any(_settles(known, _illness(rule)) for known in found):
+            continue
+        if (answer := _asked(rule, chart)) is not None:
+            found.append(answer)
     kept: list[Finding] = []
     for finding in sorted(found, key=lambda f: (-f.confidence, -_explained(f, found))):
         if finding.confidence >= sure and not any(finding.illness in surer.explains for surer in kept):
@@ -105,10 +142,18 @@ def _surest(chart: Chart, asked: Iterable[Rule], sure: float) -> list[Finding]:
     return kept
 
 
-def _asked(rule: Rule, chart: Chart) -> Finding | None:
+def _settles(finding: Finding, illness: str) -> bool:
+    """Whether a finding is so sure that another illness need not be asked about: it explains that one, or it has a sign of
+    its own, and the pace is better judged in the treated program."""
+    better_later = illness in PACE and finding.illness in FIRST
+    return finding.confidence >= SETTLES and (better_later or illness in finding.explains)
+
+
+def _asked(rule: ModuleType, chart: Chart) -> Finding | None:
     """What a rule finds. Where there is to be no training, one that needs some has nothing to say."""
+    judge: Callable[[Chart], Finding | None] = rule.judge
     try:
-        return rule(chart)
+        return judge(chart)
     except NeedsTraining:
         return None
 
@@ -119,10 +164,10 @@ def _explained(finding: Finding, others: list[Finding]) -> int:
 
 
 def _works(chart: Chart, remedy: Remedy) -> bool:
-    """Whether the treated program can be made at all."""
+    """Whether the treated program can be made at all, and takes no longer than the program did."""
     chart.told(f"going on with this changed: {remedy.says}")
     try:
-        return treated(chart.make, remedy)(chart.seed) is not None
+        return treated(chart.make, remedy)(chart.seed).epochs <= chart.program.epochs
     except (UserError, RuntimeError, ValueError, TypeError):
         return False
 
@@ -136,16 +181,22 @@ def _open_question(chart: Chart) -> str:
     return f"{reached}: more data, or better features, would decide"
 
 
-Rule = Callable[[Chart], Finding | None]
+def of_stage(stage: str) -> list[ModuleType]:
+    """The rules of a stage, in the order in which they are asked."""
+    return sorted((rule for rule in _modules() if stage == rule.STAGE), key=_turn)
 
 
-def of_stage(stage: str) -> Iterator[Rule]:
-    """The rules of a stage, in the order of their names."""
-    return (module.judge for module in _modules() if stage == module.STAGE)
+def _turn(rule: ModuleType) -> int:
+    groups = (FIRST, PACE, (), LAST)  # the third is for all others
+    return next((turn for turn, group in enumerate(groups) if _illness(rule) in group), 2)
+
+
+def _illness(rule: ModuleType) -> str:
+    return rule.__name__.rsplit(".", 1)[1]
 
 
 def _branch(finding: Finding) -> str:
-    stages = (module.STAGE for module in _modules() if module.__name__.rsplit(".", 1)[1] == finding.illness)
+    stages = (rule.STAGE for rule in _modules() if _illness(rule) == finding.illness)
     return BRANCHES.get(finding.illness) or next(stages)
 
 

@@ -31,6 +31,11 @@ class Pace:
         self.falling = falling(chart.course.losses)
 
     @property
+    def modest(self) -> bool:
+        """Whether the rate lies in the lower half of the usual ones."""
+        return self.rate < math.sqrt(self.lowest * self.highest)
+
+    @property
     def faster(self) -> float:
         """The factor of `up`: ten, or more where the rate is far below what is usual."""
         usual = math.sqrt(self.lowest * self.highest)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from seminal.doctor import course
 from seminal.doctor.chart import Chart
+from seminal.doctor.course import Reading
 from seminal.doctor.findings import Remedy
 
 CLOSE = 0.06  # of skill: as good as a plain network
@@ -42,12 +43,23 @@ def allowed(chart: Chart) -> float:
 
 def well(chart: Chart) -> bool:
     """Whether the run ended as well as these data allow, as far as one can tell: before it, one cannot."""
-    if not chart.trains:
-        return False
-    own = skill(chart)
+    return chart.trains and well_at(chart, chart.course.last)
+
+
+def well_at(chart: Chart, reading: Reading) -> bool:
+    """The same of a moment of the run."""
+    own = bounded(chart.skill(reading.metric))
     if own >= GOOD:
         return True
-    return fit(chart) > 0.3 and chart.opinion.known and own >= allowed(chart) - CLOSE
+    fitted = bounded(chart.skill(reading.fit))
+    return fitted > 0.3 and chart.opinion.known and own >= allowed(chart) - CLOSE
+
+
+def well_by_now(chart: Chart, reading: Reading) -> bool:
+    """The same while it trains. A second opinion that nobody has asked for yet is not worth its time before half of the
+    run: until then most programs that are well have become good."""
+    early = 2 * reading.step < course.length(chart.program) and not chart.has_opinion
+    return bounded(chart.skill(reading.metric)) >= GOOD if early else well_at(chart, reading)
 
 
 def learned(chart: Chart) -> bool:
@@ -97,7 +109,7 @@ def share_for(chart: Chart) -> float:
 
 def effect(chart: Chart, *remedies: Remedy, share: float | None = None) -> Effect:
     """Try remedies for a part of the run, against the run as it was."""
-    share = share or share_for(chart)
+    share = min(share or share_for(chart), chart.course.share)
     tried = chart.trial(*remedies, share=share)
     was, now = chart.course.near(round(share * chart.course.total)), tried.last
     on_val = (bounded(chart.skill(was.metric)), bounded(chart.skill(now.metric)))

@@ -170,7 +170,7 @@ class FeedForward(nn.Module):
         self.outer = nn.Linear(config.inner, config.width)
         self.activation = ACTIVATIONS[config.activation]
 
-    def forward(self, x: Float[Tensor, "B n d"]) -> Float[Tensor, "B n d"]:
+    def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         return self.outer(self.activation(self.inner(x)))
 
 

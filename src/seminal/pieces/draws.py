@@ -38,3 +38,7 @@ class Draw(IntEnum):
     KEPT_WORD = 62
     WINDOW = 63
     NOISE_WORD = 64
+    TWO_PARTS = 70
+    HIDDEN = 71
+    READ_AS = 72
+    READ_TOKEN = 73

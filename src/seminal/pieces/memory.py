@@ -145,11 +145,11 @@ def state(parameters: list[nn.Parameter], optim: Optim) -> int:
     """Bytes torch's optimiser keeps for these parameters after its first step.
 
     Per parameter: SGD keeps its velocity, if it has momentum; Adagrad the sum of squares; RMSprop their mean, and a
-    velocity if it has momentum; Adam and AdamW the two means. All but SGD keep a count of steps with each tensor.
+    velocity if it has momentum; the others two means. All but SGD and BertAdam keep a count of steps with each tensor.
     """
     moving = int(optim.momentum > 0)
-    numbers = {"sgd": moving, "adagrad": 1, "adadelta": 2, "rmsprop": 1 + moving, "adam": 2, "adamw": 2}[optim.name]
-    counts = 0 if optim.name == "sgd" else 4 * len(parameters)  # one float32 each
+    numbers = {"sgd": moving, "adagrad": 1, "rmsprop": 1 + moving}.get(optim.name, 2)
+    counts = 0 if optim.name in ("sgd", "bertadam") else 4 * len(parameters)  # one float32 each
     return numbers * sum(p.nbytes for p in parameters) + counts
 
 

@@ -111,8 +111,8 @@ def sentence_pairs(variant: str, model: Any, epochs: int) -> Recipe:
         sources={
             "model": "for 30,000 pairs: the paper's widths divided by four",
             "epochs": "of small data: a round number; of large ones: those of the paper",
-            "batch": "about 90 pairs, as Bahdanau et al. 2015 have: with 4,096 tokens, five epochs of Multi30k gave no better "
-            "BLEU than one of these",
+            "batch": "about 90 pairs, as Bahdanau et al. 2015 have: with 4,096 tokens, five epochs of Multi30k gave no "
+            "better BLEU than one of these",
             "lr": "twice the usual rate of Adam (Kingma and Ba 2015), which warm-up bears",
             "schedule": "warm-up, then cosine: Loshchilov and Hutter 2017",
             "clip": "1, as in Bahdanau et al. 2015, B.2",

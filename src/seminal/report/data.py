@@ -112,6 +112,33 @@ class Tagged:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """A question on a text. ``parts`` of the text stand end to end: (part, "said" in the model's answer, else "true" in the
+    true one, else ""). An answer that is empty says that the text has none; ``probability`` is that of the model's."""
+
+    question: str
+    parts: tuple[tuple[str, str], ...]
+    answer: str
+    true: str
+    right: bool
+    probability: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A word that was hidden from the model, between its neighbours; what the model said, and by how many nats it missed the
+    true one."""
+
+    before: str
+    word: str
+    after: str
+    said: str
+    nats: float = 0.0
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Which parts of a text spoke for the predicted class ``label``: (part, by how many nats the log-probability of the
     class falls where the part is replaced by an unknown token). Negative: the part spoke against it. The parts stand end
@@ -190,6 +217,8 @@ class Report:
     looks: tuple[Looks, ...] = ()  # of the sentences of ``attempts``, in their order
     worst: tuple[Translated, ...] = ()  # worst first
     tagged: tuple[Tagged, ...] = ()  # worst first
+    answered: tuple[Answered, ...] = ()  # wrong ones first, the surest first
+    hidden: tuple[Hidden, ...] = ()  # worst first
     evidence: tuple[Evidence, ...] = ()  # of the first of ``mistakes``, in their order
     made: tuple[tuple[int, Picture], ...] = ()  # (epoch, pictures the model made), from the first to the last
     beside: tuple[Picture, ...] = ()  # what the model made beside what it was given, or learned from

@@ -46,8 +46,8 @@ def numbers(values: Sequence[float | None] | np.ndarray) -> list[float | None]:
 
 def curves(report: Report) -> list[Figure]:
     """Loss, the goal metric, learning rate and gradient norm over epochs: those that were recorded."""
-    found = [*_game(report), _loss(report), _goal(report), _parts(report), _learning_rate(report), _gradient(report)]
-    return [figure for figure in found if figure is not None]
+    found = [*_game(report), _loss(report), _goal(report), _parts(report), *_lessons(report)]
+    return [figure for figure in [*found, _learning_rate(report), _gradient(report)] if figure is not None]
 
 
 def plane(report: Report) -> list[Figure]:
@@ -309,6 +309,19 @@ def _parts(report: Report) -> Figure | None:
     names = {"val_reconstruction": "reconstruction, −log p(x|z)", "val_kl": "KL(q(z|x) ‖ p(z))"}
     told = "In nats, on validation rows. A divergence near 0 means that the latent variables are not used."
     return Figure("parts", "The two terms of the bound", told, *_several(report, "nats", names))
+
+
+def _lessons(report: Report) -> list[Figure]:
+    """Both lessons of a masked language model."""
+    if not _column(report, "val_next_loss"):
+        return []
+    losses = {"val_word_loss": "hidden words", "val_next_loss": "whether B follows A"}
+    right = {"val_accuracy": "hidden words", "val_next_accuracy": "whether B follows A"}
+    told = "On validation rows. Who guesses whether B follows A has a loss of about 0.69."
+    return [
+        Figure("lessons", "The two lessons", told, *_several(report, "nats", losses)),
+        Figure("lessons-right", "Right answers", "On validation rows.", *_several(report, "share", right)),
+    ]
 
 
 def _several(report: Report, y: str, columns: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -99,6 +99,8 @@ def _sections(report: Report, plots: dict[str, list[figures.Figure]]) -> list[tu
         ("attempts", f"{_written(report)} over time", report.attempts),
         ("attention", "Attention", plots["attention"]),
         ("sentences", "Worst sentences", report.worst or report.tagged),
+        ("answers", "Answers", report.answered),
+        ("hidden", "Worst words", report.hidden),
         ("mistakes", "Worst mistakes", report.mistakes),
         ("data", "Data", report.samples or report.notes),
         ("filters", "First-layer filters", report.filters),

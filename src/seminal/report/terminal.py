@@ -53,6 +53,19 @@ def say(label: str, text: str, *, wrap: bool = True, out: Console | None = None)
         _print(out, Text.assemble((_label(label if i == 0 else ""), "bold"), line))
 
 
+def marked(before: str, middle: str, after: str, *, out: Console | None = None) -> None:
+    """Running text in the second column, its middle in bold and underlined; in brackets where there is no terminal."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    out = console() if out is None else out
+    parts = [printable(part) for part in (before, middle, after)]
+    if _live(out):
+        out.print(Padding(Text.assemble(parts[0], (parts[1], "bold underline"), parts[2]), (0, 0, 0, LABEL)))
+    else:
+        _print(out, Text(" " * LABEL + "{}[{}]{}".format(*(part.replace("\n", " ") for part in parts))))
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, out: Console | None = None) -> None:
     """Aligned columns; those that hold numbers are aligned to the right. Long cells wrap on a terminal only."""
     from rich.console import Console

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from seminal.report.data import Attempts, Evidence, Looks, Report, Tagged
+from seminal.report.data import Answered, Attempts, Evidence, Looks, Report, Tagged
 from seminal.report.figures import Figure, frame, numbers, plain
 from seminal.report.words import number, printable, share
 
@@ -99,6 +99,13 @@ def labels(sentence: Tagged) -> list[tuple[str, str, str]]:
     """Each word, its true label, and the predicted one where that is another."""
     known = zip(sentence.words, sentence.true, sentence.predicted)
     return [(word, true, predicted if predicted != true else "") for word, true, predicted in known]
+
+
+def answers(answered: Answered) -> list[tuple[str, str]]:
+    """What the model says to a question, and what is true where that is something else: (label, text)."""
+    said = f"{answered.answer} ({share(answered.probability)})" if answered.answer else "nothing"
+    found = [("right" if answered.right else "wrong", said)]
+    return found if answered.right else [*found, ("true", answered.true or "nothing: the text does not say")]
 
 
 def shades(evidence: Evidence) -> list[tuple[str, str, str]]:

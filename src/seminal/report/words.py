@@ -53,6 +53,8 @@ def metric_name(metric: str) -> str:
             return "BLEU over tokens"
         case "f1":
             return "F1"
+        case "window_f1":
+            return "F1 of windows"
         case "r2":
             return "R²"
         case "mae":

@@ -18,7 +18,7 @@ class DataAsk:
     tokens: str | None = None  # how text is cut: see `Reading.tokens`
     vocab_size: int | None = None
     max_length: int | None = None  # tokens of a sentence or of a window
-    task: str = "auto"  # auto, classification, regression
+    task: str = "auto"  # auto, classification (classify), regression; of text also those of `seminal.runs.text_forms`
     val_fraction: float | None = None
     split_seed: int = 0
     fold: int | None = None  # this fold is the validation split …
@@ -66,6 +66,7 @@ class RecipeAsk:
     start: str | None = None  # the folder of a run, or a file of weights, to start from
     freeze: bool = False  # with `start`: only the head learns
     body_lr: float | None = None  # with `start`: learning rate of all but the head, as a share
+    layer_decay: float | None = None  # with `start`: that of each layer, as a share of the next one's
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class ImportAsk:
     mean: tuple[float, ...] | None = None  # of the pixels, per channel, from 0 to 1
     std: tuple[float, ...] | None = None
     size: int | None = None  # side of the pictures in pixels
-    tokenizer: str | None = None  # text: a tokenizer.json
+    tokenizer: str | None = None  # text: a tokenizer.json, or BERT's vocab.txt
+    pairs: bool = False  # text: the class is of two, which the weights do not tell
     output: str = "runs"
     name: str | None = None
 

@@ -18,10 +18,11 @@ from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of, plan_of
 from seminal.runs.shelf import papers, reading_of
+from seminal.train.transfer import layers_above
 from seminal.weights.matching import OURS, Fit, fit
 from seminal.weights.reading import checkpoint
 
-BODY_RATE = 0.1  # what was learned already is changed with a tenth of the new head's rate
+HEADS = ("head.", "pooler.")  # where a network has a head of many parts, they have such names; a pooler may go with it
 
 
 def borrowing(recipe: Recipe, paper: str, spec: DataSpec, ask: RecipeAsk) -> Recipe:
@@ -31,12 +32,13 @@ def borrowing(recipe: Recipe, paper: str, spec: DataSpec, ask: RecipeAsk) -> Rec
         UserError: the weights are of another network, or do not fit this one but for the head.
     """
     if ask.start is None:
-        if ask.freeze or ask.body_lr is not None:
-            flag = "--freeze" if ask.freeze else "--body-lr"
+        flags = {"--freeze": ask.freeze or None, "--body-lr": ask.body_lr, "--layer-decay": ask.layer_decay}
+        for flag in (name for name, value in flags.items() if value is not None):
             raise UserError(f"{flag} is about weights that were learned before: say which with `--from RUN` or a file.")
         return recipe
-    if ask.body_lr is not None and not 0 <= ask.body_lr <= 1:
-        raise UserError(f"--body-lr {ask.body_lr} makes no sense: it is a share of the learning rate, from 0 to 1.")
+    for flag, share in (("--body-lr", ask.body_lr), ("--layer-decay", ask.layer_decay)):
+        if share is not None and not 0 <= share <= 1:
+            raise UserError(f"{flag} {share} makes no sense: it is a share of the learning rate, from 0 to 1.")
     start = str(Path(ask.start).expanduser().resolve())
     head = head_entries(paper, recipe.model)
     if ask.freeze and not head:
@@ -46,15 +48,20 @@ def borrowing(recipe: Recipe, paper: str, spec: DataSpec, ask: RecipeAsk) -> Rec
         )
     found = _fitted(start, paper, recipe)
     anew = _anew(found, head, start, spec)
-    rate = 0.0 if ask.freeze else (BODY_RATE if ask.body_lr is None else ask.body_lr)
+    rate = 0.0 if ask.freeze else (recipe.body_rate if ask.body_lr is None else ask.body_lr)
+    decay = _layer_decay(paper, recipe, ask)
     said = [Departure(f"starts from the weights of {ask.start}", "asked for with --from")]
-    if anew:
+    if head.intersection(anew):
         said.append(Departure(f"a new head of {spec.outputs} outputs", "the weights' classes are others"))
     what = "all but the head" if head else "everything"
     body = f"{what} is frozen" if ask.freeze else f"{what} learns at {rate:g} of the rate"
     if ask.freeze or rate != 1:
         said.append(Departure(body, "what was learned already needs small steps, or none"))
-    transfer = Transfer(start, tuple(anew), ask.freeze, tuple(sorted(head)), rate)
+    if decay != 1:
+        said.append(
+            Departure(f"each layer learns at {decay:g} of the rate of the next", "asked for with --layer-decay")
+        )
+    transfer = Transfer(start, tuple(anew), ask.freeze, tuple(sorted(head.union(anew))), rate, decay)
     return replace(recipe, transfer=transfer, departures=(*recipe.departures, *said))
 
 
@@ -76,7 +83,7 @@ def known_text(ask: RecipeAsk, data: DataAsk, paper: str, variant: str) -> Known
     folder = RunFolder.existing(path)
     other = plan_of(folder)
     _same_paper(other, paper, ask.start, variant)
-    if other.recipe.variant != variant:
+    if not _same_network(paper, other.recipe.variant, variant):
         raise UserError(
             f"{ask.start} is a run of {other.recipe.variant}, another network than {variant}: write `seminal train "
             f"{other.recipe.variant} {data.data} --from {ask.start}`."
@@ -91,10 +98,15 @@ def known_text(ask: RecipeAsk, data: DataAsk, paper: str, variant: str) -> Known
     return Known(encoder if data.max_length is None else replace(encoder, longest=data.max_length))
 
 
-def as_begun(recipe: Recipe, ask: RecipeAsk, spec: DataSpec) -> Recipe:
-    """The recipe with the network of the run that training starts from, whatever size it would choose for the data."""
+def as_begun(recipe: Recipe, paper: str, ask: RecipeAsk, spec: DataSpec) -> Recipe:
+    """The recipe with the network of the run that training starts from, whatever size it would choose for the data. What
+    the variant asked for has otherwise than that of the run, it keeps."""
     assert ask.start is not None
-    return replace(recipe, model=plan_of(RunFolder.existing(Path(ask.start).expanduser())).recipe.model.fitted(spec))
+    other, variants = plan_of(RunFolder.existing(Path(ask.start).expanduser())).recipe, papers()[paper].variants
+    own, before = variants[recipe.variant], variants[other.variant]
+    names = [field.name for field in dataclasses.fields(own) if getattr(own, field.name) != getattr(before, field.name)]
+    model = replace(other.model, **{name: getattr(own, name) for name in names})
+    return replace(recipe, model=model.fitted(spec))
 
 
 def load(model: nn.Module, plan: Plan) -> None:
@@ -104,15 +116,17 @@ def load(model: nn.Module, plan: Plan) -> None:
         return
     found = _fitted(transfer.start, plan.paper, plan.recipe)
     wanted = model.state_dict()
-    kept = {key: _grey(value, wanted[key]) for key, value in found.state.items() if key not in transfer.anew}
+    kept = {key for key in found.state if key in wanted and key not in transfer.anew}
     with torch.no_grad():
-        for key, value in kept.items():
-            wanted[key].copy_(value)
+        for key in kept:
+            wanted[key].copy_(_grey(found.state[key], wanted[key]))
 
 
 def head_entries(paper: str, config: Any) -> set[str]:
-    """Names of the parameters whose size follows the number of outputs: the head, side heads included."""
-    return followers(paper, config, "outputs")
+    """Names of the parameters of the head: those whose size follows the number of outputs, side heads included, and where
+    the network calls a part of it ``head``, all of that."""
+    entries = on_meta(papers()[paper].build, config).state_dict()
+    return followers(paper, config, "outputs") | {key for key in entries if key.startswith(HEADS[0])}
 
 
 def followers(paper: str, config: Any, field: str) -> set[str]:
@@ -154,16 +168,40 @@ def _same_paper(other: Plan, paper: str, start: str, variant: str) -> None:
         )
 
 
+def _same_network(paper: str, one: str, other: str) -> bool:
+    """Whether two variants have the same entries, but for their heads."""
+    shapes = []
+    for variant in (one, other):
+        entries = on_meta(papers()[paper].build, papers()[paper].variants[variant]).state_dict()
+        shapes.append({key: value.shape for key, value in entries.items() if not key.startswith(HEADS)})
+    return one == other or shapes[0] == shapes[1]
+
+
+def _layer_decay(paper: str, recipe: Recipe, ask: RecipeAsk) -> float:
+    if ask.layer_decay is None:
+        return 1.0
+    if not any(layers_above(on_meta(papers()[paper].build, recipe.model)).values()):
+        raise UserError(f"{recipe.variant} has no layers on which --layer-decay could act: leave it out.")
+    return ask.layer_decay
+
+
 def _anew(found: Fit, head: set[str], start: str, spec: DataSpec) -> list[str]:
-    """The head's entries where it does not fit, or knows other classes. Raises `UserError` where more does not fit."""
-    absent, other = head - found.state.keys(), head & found.misshaped.keys()
-    wrong = {k: v for k, v in found.misshaped.items() if k not in head and not _is_colour(*v)}
-    rest = replace(found, misshaped=wrong, missing=tuple(key for key in found.missing if key not in absent))
+    """The entries that start anew: of the head what is not there, or all of it where it does not fit or knows other
+    classes; and a pooler that is not there. Raises `UserError` where more does not fit."""
+    parts = HEADS if any(key.startswith(HEADS) for key in head) else ()
+    absent = {key for key in found.missing if key in head or key.startswith(parts)}
+    other = head & found.misshaped.keys()
+    rest = replace(
+        found,
+        misshaped={k: v for k, v in found.misshaped.items() if k not in head and not _is_colour(*v)},
+        missing=tuple(key for key in found.missing if key not in absent),
+        unexpected=tuple(key for key in found.unexpected if not key.startswith(parts)),
+    )
     if not rest.fits:
         raise UserError(f"{start} does not fit this model: {rest.told()}. `seminal list` shows the models.")
     labels = Path(start) / "labels.json"
     strange = labels.exists() and tuple(read_json(labels)) != (spec.classes or spec.target_names)
-    return sorted(head) if absent or other or strange else []
+    return sorted(absent | head if other or strange else absent)
 
 
 def _is_colour(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

@@ -33,6 +33,7 @@ SCHEDULES: dict[str, Schedule] = {
     "inverse-sqrt": schedules.InverseSqrt(),
 }
 RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "adadelta": 1.0, "sgd": 0.1}
+RATES |= {"bertadam": 1e-4}
 
 
 PICTURES_ONLY = ("cutmix", "reprob", "color_jitter", "hflip", "rotate", "blur")
@@ -112,7 +113,7 @@ def _optim(recipe: Recipe, ask: RecipeAsk) -> Any:
     if name not in NAMES:
         raise UserError(f"there is no optimiser `{name}`. Write --opt with one of: {', '.join(NAMES)}.")
     momentum = _or(ask.momentum, recipe.optim.momentum)
-    if ask.momentum is not None and name in ("adam", "adamw", "adagrad"):
+    if ask.momentum is not None and name in ("adam", "adamw", "bertadam", "adagrad"):
         raise UserError(f"--momentum belongs to sgd and rmsprop, not to {name}: leave it out.")
     nesterov = _or(ask.nesterov, recipe.optim.nesterov) and name == "sgd" and momentum > 0
     if ask.nesterov and not nesterov:

@@ -26,6 +26,7 @@ OPTIMISERS = {
     "rmsprop": Optim("rmsprop"),
     "adam": Optim("adam"),
     "adamw": Optim("adamw"),
+    "bertadam": Optim("bertadam"),
 }
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 ROWS = 50_000  # in the training split of data we have not seen: what a recipe asks about it has no part in the cost

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from seminal.core import Recipe, Source
 from seminal.data.text_rows import TextSource
-from seminal.data.vocabulary import SPACE, Vocabulary
-from seminal.pieces.tokens import UNKNOWN
+from seminal.data.vocabulary import SPACE, WORDPIECE, Vocabulary
+from seminal.pieces.tokens import BEGIN, END, UNKNOWN
 from seminal.report.data import Evidence, Picture
 
 EXPLAINED = 12  # mistakes of a report whose words are weighed, at most
@@ -52,8 +53,8 @@ def of_mistakes(
     model: nn.Module, recipe: Recipe, source: Source, mistakes: Sequence[tuple[int, int, Picture]]
 ) -> Iterator[Evidence]:
     """For the first of ``mistakes`` (row of the validation split, predicted class, what is said of it): how much each word
-    of the text counted. Nothing where the source has no texts."""
-    if not isinstance(source, TextSource):
+    of the text counted. Nothing where the source has no texts, or several in each row."""
+    if not isinstance(source, TextSource) or source.parts["val"].choices > 1:
         return
     vocabulary: Vocabulary = source.encoder(recipe.scaling).text  # type: ignore[attr-defined]
     for row, guess, picture in mistakes[:EXPLAINED]:
@@ -63,18 +64,24 @@ def of_mistakes(
 
 
 def parts_of(vocabulary: Vocabulary, tokens: Sequence[int]) -> list[tuple[str, int, int]]:
-    """Words of a text as (text, first token, token after the last); at most `PARTS`, of neighbouring words."""
+    """Words of a text as (text, first token, token after the last); at most `PARTS`, of neighbouring words. What frames a
+    text, or stands between two, is no word."""
     pieces = vocabulary.shown(tokens)
-    starts = [place for place in range(len(pieces)) if not place or not _goes_on(vocabulary.kind, pieces, place)]
-    ends = [*starts[1:], len(pieces)]
-    size = -(-len(starts) // PARTS)
-    spans = zip(starts[::size], [*starts[size::size], ends[-1]])
-    return [("".join(_shown(vocabulary.kind, piece) for piece in pieces[a:b]), a, b) for a, b in spans]
+    frame = [-1, *(place for place, token in enumerate(tokens) if token in (BEGIN, END)), len(tokens)]
+    texts = [range(before + 1, after) for before, after in pairwise(frame) if after > before + 1]
+    words = [[p for p in text if p == text[0] or not _goes_on(vocabulary.kind, pieces, p)] for text in texts]
+    size = -(-sum(map(len, words)) // (PARTS + 1 - len(texts)))
+    found: list[tuple[str, int, int]] = []
+    for text, starts in zip(texts, words):
+        spans = zip(starts[::size], [*starts[size::size], text[-1] + 1])
+        said = [("".join(_shown(vocabulary.kind, piece) for piece in pieces[a:b]), a, b) for a, b in spans]
+        found += [(f" ‖{said[0][0]}", *said[0][1:]), *said[1:]] if found else said
+    return found
 
 
 def _goes_on(kind: str, pieces: Sequence[str], place: int) -> bool:
     """Whether a piece belongs to the word of the piece before it."""
-    if kind == "wordpiece":
+    if kind in WORDPIECE:
         return pieces[place].startswith("##")
     before = pieces[place - 1][-1:]
     return kind != "words" and pieces[place][:1].isalnum() and (before.isalnum() or before == SPACE)
@@ -82,6 +89,6 @@ def _goes_on(kind: str, pieces: Sequence[str], place: int) -> bool:
 
 def _shown(kind: str, piece: str) -> str:
     """A piece as a part of its text."""
-    if kind == "wordpiece":
+    if kind in WORDPIECE:
         return piece[2:] if piece.startswith("##") else f" {piece}"
     return piece.replace(SPACE, " ")

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from seminal.core import Encoder, Order, Precision, Source, UserError
+from seminal.data.choices import ChoicesEncoder
+from seminal.data.documents import DocumentEncoder
 from seminal.data.image_encoder import ImageEncoder, Scaler
 from seminal.data.labelled import LabelledEncoder
 from seminal.data.pairs import PairsEncoder
@@ -56,7 +58,9 @@ SMALL = 192  # … and of a training picture
 UNSEEN: dict[type, str] = {
     PairsEncoder: "sentence pairs",
     StreamEncoder: "plain text",
+    DocumentEncoder: "plain text",
     TaggedEncoder: "words with labels",
+    ChoicesEncoder: "sentences to be ended",
 }
 
 
@@ -68,12 +72,16 @@ def _of_pictures(folder: RunFolder, plan: Plan, encoder: Encoder) -> ImageEncode
             f"explain looks into networks for pictures, and {folder.path} was trained on {form}. "
             f"`seminal report {folder.path}` shows what it learned."
         )
+    _refuse_no_classes(folder, plan)
+    return encoder
+
+
+def _refuse_no_classes(folder: RunFolder, plan: Plan) -> None:
     if not isinstance(plan.recipe.task, Classification):
         raise UserError(
             f"{folder.path} is a run of {plan.recipe.variant}, which tells no classes apart: there is no guess to explain. "
             f"`seminal report {folder.path}` shows what it does."
         )
-    return encoder
 
 
 def explain(
@@ -95,6 +103,7 @@ def explain(
     folder = RunFolder.existing(run)
     plan, encoder = plan_of(folder), encoder_of(folder)
     if isinstance(encoder, LabelledEncoder):
+        _refuse_no_classes(folder, plan)
         if layer is not None or out is not None:
             raise UserError(
                 "--layer and --out belong to pictures; of a text the words that decided are printed: leave them out."

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
@@ -17,10 +18,13 @@ from seminal.core import UserError
 from seminal.data.given import restored
 from seminal.data.pairs import PairsEncoder
 from seminal.data.stream import StreamEncoder
+from seminal.data.text_rows import TextEncoder
 from seminal.data.vocabulary import Vocabulary
 from seminal.pieces.measure import on_meta
 from seminal.pieces.tokens import BEGIN, END, PAD, SPECIAL, UNKNOWN
+from seminal.runs import exporting_framed
 from seminal.runs.borrowing import followers
+from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.importing_text import DIALECTS
 from seminal.runs.plan import Plan, encoder_of
@@ -40,33 +44,41 @@ def write_folder(folder: RunFolder, plan: Plan, model: nn.Module, to: str, path:
     """
     dialect, config, encoder = DIALECTS.get(to, to), plan.recipe.model, encoder_of(folder)
     known = dialects(plan.paper, config)
-    if dialect not in known or not isinstance(encoder, StreamEncoder | PairsEncoder):
+    if dialect not in known:
         words = {theirs: typed for typed, theirs in DIALECTS.items()}
         others = ", ".join(("safetensors", *(words.get(name, name) for name in known)))
         why = "" if known else _why_none(plan)
         raise UserError(f"{to} has no network like this {plan.recipe.variant}{why}. Write --to {others}.")
-    text = encoder.text if isinstance(encoder, StreamEncoder) else encoder.target
+    text: Vocabulary = encoder.target if isinstance(encoder, PairsEncoder) else cast(TextEncoder, encoder).text
     temporary = path.with_name(f".{path.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        state = _in_their_order(model.state_dict(), plan.paper, config, text)
+        state = exporting_framed.in_units(model.state_dict(), plan.recipe)
+        state = _in_their_order(state, plan.paper, config, text)
         count = _write_weights(to_theirs(dialect, state, plan.paper, config), temporary / "model.safetensors")
-        settings = _settings(dialect, plan, text, encoder)
+        if isinstance(encoder, StreamEncoder | PairsEncoder):
+            settings: dict[str, Any] = _settings(dialect, plan, text, encoder)
+        else:
+            told, labels = config_for(dialect, plan.paper, config), read_json(folder.path / "labels.json")
+            settings = exporting_framed.settings(told, text, plan.recipe, labels)
         for name, content in settings.items():
-            (temporary / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            lines = content if isinstance(content, str) else json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            (temporary / name).write_text(lines, encoding="utf-8")
         _read_back(temporary, state, plan, dialect)
         temporary.rename(path)
     except OSError as error:
         raise UserError(f"{path} could not be written: {error.strerror}. Choose another place with `--out`.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return f"{count} tensors, {to}'s names, {', '.join(settings)}; {_how_to_read(dialect, plan.paper, path)}"
+    return f"{count} tensors, {to}'s names, {', '.join(settings)}; {_how_to_read(settings['config.json'], path)}"
 
 
 def _why_none(plan: Plan) -> str:
     if plan.paper == "transformer":
         return " (biases and positions are others): train a transformer-marian or a transformer-torch for that"
+    if plan.paper == "bert":
+        return " (it reads from left to right, or has a BiLSTM on top)"
     return ""
 
 
@@ -174,8 +186,7 @@ def _tokenizer(text: Vocabulary, *, ends: bool) -> dict[str, Any]:
     return found
 
 
-def _how_to_read(dialect: str, paper: str, path: Path) -> str:
-    if dialect == "torch_transformer":
+def _how_to_read(config: Mapping[str, Any], path: Path) -> str:
+    if "architectures" not in config:
         return "config.json has the arguments of torch.nn.Transformer, and `embedding.weight` is beside its entries"
-    kind = "MarianMTModel" if dialect == "marian" else "AutoModelForCausalLM"
-    return f"transformers.{kind}.from_pretrained('{path}') reads it"
+    return f"transformers.{config['architectures'][0]}.from_pretrained('{path}') reads it"

@@ -10,6 +10,7 @@
 | ``metrics.csv`` | a row per epoch |
 | ``command.txt``, ``env.json``, ``log.txt`` | the command, the machine and versions, what was printed |
 | ``report.json``, ``report.html`` | the report |
+| ``threshold.json`` | where some questions have no answer: the score from which on none is given |
 """
 
 from __future__ import annotations

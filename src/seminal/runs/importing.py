@@ -32,8 +32,9 @@ def import_weights(ask: ImportAsk) -> int:
     paper, card = paper_of(variant)
     if reading_of(paper, variant):
         return import_text(ask)
-    if ask.tokenizer is not None:
-        raise UserError(f"--tokenizer belongs to text, and {variant} reads none: leave it out.")
+    for flag, given in (("--tokenizer", ask.tokenizer is not None), ("--pairs", ask.pairs)):
+        if given:
+            raise UserError(f"{flag} belongs to text, and {variant} reads none: leave it out.")
     state = checkpoint(Path(ask.file).expanduser())
     found = _best_fit(state, paper, variant, ask.dialect)
     peer = found.dialect

@@ -19,6 +19,7 @@ from seminal.core import DataSpec, Precision, UserError
 from seminal.data.given import Tokenizer, known_parts, renumbered, tokenizer_in
 from seminal.data.pairs import PairsEncoder
 from seminal.data.stream import StreamEncoder
+from seminal.data.text_rows import TextEncoder
 from seminal.data.vocabulary import Vocabulary
 from seminal.decode.rules import ROOM
 from seminal.pieces.measure import on_meta, parameters
@@ -28,10 +29,11 @@ from seminal.runs.asks import DataAsk, ImportAsk, RunAsk
 from seminal.runs.borrowing import as_in_file, followers
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
+from seminal.runs.importing_framed import encoder_for, spared, spec_for
 from seminal.runs.machine import command_line
 from seminal.runs.plan import Plan
 from seminal.runs.shelf import paper_of, papers, reading_of, recipes_of
-from seminal.weights.matching import config_from, fit, has_config
+from seminal.weights.matching import config_from, config_in, fit, has_config
 from seminal.weights.reading import checkpoint
 
 # What a config.json calls our special tokens; the first that it tells counts.
@@ -39,6 +41,13 @@ PARTS = {PAD: ("pad_token_id",), BEGIN: ("decoder_start_token_id", "bos_token_id
 DIALECTS = {"torch": "torch_transformer"}  # as it is typed -> as it is called in `seminal.weights`
 END_OF_TEXT = "<|endoftext|>"  # stands between two texts in GPT-2 and its kin
 SHORT = 256  # tokens of a sentence, where positions have no end
+NEXT = {  # what to do with a run, by the form of its data
+    "pairs": 'translate {} "A SENTENCE"',
+    "stream": 'generate {} --prompt "ONCE"',
+    "documents": 'fill {} "The [MASK] sat on the mat"',
+    "questions": 'predict {} --question "WHO?" --context YOUR.txt',
+    "choices": "predict {} YOUR.csv",
+}
 REASONS = {
     "final_logits_bias": "a bias of the logits, as models that were trained with Marian itself have, is no part of this one",
     "lm_head.weight": "its last matrix is another than its embeddings, and here they are one",
@@ -53,8 +62,10 @@ class _Known:
     paper: str
     config: Any
     state: dict[str, Tensor]
-    encoder: StreamEncoder | PairsEncoder
+    encoder: TextEncoder | PairsEncoder
+    spec: DataSpec  # of data that are not there: the recipe is kept for what it says of the task
     dialect: str
+    left_out: tuple[str, ...]  # entries that the network has no use for
 
 
 def import_text(ask: ImportAsk) -> int:
@@ -63,18 +74,23 @@ def import_text(ask: ImportAsk) -> int:
     known = _read(ask)
     folder = _written(ask, known)
     model, config = on_meta(papers()[known.paper].build, known.config), known.config
-    text = known.encoder.text if isinstance(known.encoder, StreamEncoder) else known.encoder.source
+    text = known.encoder.source if isinstance(known.encoder, PairsEncoder) else known.encoder.text
     assert text.given is not None
-    say("imported", f"{parameters(model):,} parameters of {ask.variant}, {known.dialect}'s names")
+    lacking = [key for key in model.state_dict() if key not in known.state]
+    count = parameters(model) - sum(model.get_parameter(key).numel() for key in lacking)
+    say("imported", f"{count:,} parameters of {ask.variant}, {known.dialect}'s names")
+    if lacking:
+        say("note", "no head is among them, so the run says nothing yet: training from it gives it one")
+    if known.left_out:
+        say("left out", f"{', '.join(known.left_out)}: nothing here reads them")
     if departures := config.departures():
         say("adapted", " · ".join(departure.what for departure in departures))
     places = ", ".join(f"{name} {place}" for name, place in zip(SPECIAL, text.given.places))
     say("reads", f"{text.kind}: {len(text):,} tokens; their numbers of our special tokens: {places}")
-    verb = "translate" if isinstance(known.encoder, PairsEncoder) else "generate"
-    words = '"A SENTENCE"' if verb == "translate" else '--prompt "ONCE"'
-    say("next", f"seminal {verb} {folder.path} {words}", wrap=False)
-    say("", f"seminal eval {folder.path} --data YOURS", wrap=False)
-    say("", f"seminal train {ask.variant} YOURS --from {folder.path}", wrap=False)
+    verb = NEXT.get(known.spec.kind, "predict {} YOUR.tsv" if ask.pairs else 'predict {} "A SENTENCE"')
+    lines = [] if lacking else [verb, "eval {} --data YOURS"]
+    for i, line in enumerate([*lines, f"train {ask.variant} YOURS --from {{}}"]):
+        say("" if i else "next", f"seminal {line.format(folder.path)}", wrap=False)
     return 0
 
 
@@ -83,6 +99,9 @@ def _refuse_flags(ask: ImportAsk) -> None:
         if value is not None:
             raise UserError(f"--{flag} belongs to pictures, and {ask.variant} reads text: leave it out.")
     paper, _ = paper_of(ask.variant)
+    reading = reading_of(paper, ask.variant)
+    if ask.pairs and not (reading and reading.framed):
+        raise UserError(f"--pairs is about the class of two texts, and {ask.variant} tells none: leave it out.")
     if not has_config(paper):
         others = ", ".join(name for name in papers() if has_config(name))
         raise UserError(
@@ -100,20 +119,35 @@ def _read(ask: ImportAsk) -> _Known:
     config = card.variants[ask.variant]
     config = config_from(told, paper, config) if told else config
     state, dialect = checkpoint(path), DIALECTS.get(ask.dialect or "", ask.dialect)
+    config = config_in(state, told, paper, config)
     found = fit(state, on_meta(card.build, config), paper, config, dialect)
     if "vocab_size" not in told:
         config = as_in_file(found, paper, config)
         found = fit(state, on_meta(card.build, config), paper, config, found.dialect)
+    unread, found = found.unexpected, spared(found) if reading.framed else found
     if not found.fits:
         named = [*found.unexpected, *(found.theirs[key] for key in found.missing)]
         reasons = "".join(f" ({why})" for name, why in REASONS.items() if name in named)
         more = "" if told else " Sizes are read from a config.json beside the weights: give the folder."
         raise UserError(f"{ask.file} does not hold the weights of {ask.variant}: {found.told()}{reasons}.{more}")
     parts = _parts(told, config.vocabulary)
-    stream = reading.form == "stream"
-    text = renumbered(tokenizer, known_parts(tokenizer, parts), config.vocabulary, stream=stream, copied=not stream)
-    ours, encoder = _reader(config, text, begins=parts.get(END) is not None)
-    return _Known(paper, ours, _in_our_order(found.state, paper, config, text), encoder, found.dialect)
+    form = reading.form
+    text = renumbered(
+        tokenizer, known_parts(tokenizer, parts), config.vocabulary, stream=form == "stream", copied=form == "pairs"
+    )
+    state, config = _in_our_order(found.state, paper, config, text), replace(config, vocabulary=len(text))
+    if reading.framed:
+        encoder: TextEncoder | PairsEncoder = encoder_for(config, text, pairs=ask.pairs)
+        spec = spec_for(_title(path), config, told)
+    else:
+        config, encoder = _reader(config, text, begins=parts.get(END) is not None)
+        spec = _spec(_title(path), config, encoder)
+    return _Known(paper, config, state, encoder, spec, found.dialect, unread)
+
+
+def _title(path: Path) -> str:
+    path = path.resolve()
+    return path.name if path.is_dir() else path.stem
 
 
 def _told(path: Path) -> dict[str, Any]:
@@ -158,7 +192,6 @@ def _parts(told: Mapping[str, Any], rows: int) -> dict[int, int]:
 
 def _reader(config: Any, text: Vocabulary, *, begins: bool) -> tuple[Any, StreamEncoder | PairsEncoder]:
     """Our network, and how it reads. A language model whose ending is told begins each text after it."""
-    config = replace(config, vocabulary=len(text))
     if text.stream:
         after = begins or text.shown([END]) == [END_OF_TEXT]
         return config, StreamEncoder(text, config.longest, (END,) if after else None)
@@ -167,11 +200,18 @@ def _reader(config: Any, text: Vocabulary, *, begins: bool) -> tuple[Any, Stream
     return config, PairsEncoder(text, text, max(2, config.longest - ROOM))  # a translation may be so much longer
 
 
+def _spec(name: str, config: Any, encoder: TextEncoder | PairsEncoder) -> DataSpec:
+    sides, form = (("source", "target"), "pairs") if isinstance(encoder, PairsEncoder) else (("text",), "stream")
+    sizes, longest = dict.fromkeys(sides, config.vocabulary), dict.fromkeys(sides, encoder.longest)
+    one = {"train": 1, "val": 1}
+    return DataSpec(name, form, one, vocabulary=sizes, longest=longest, tokens=one)
+
+
 def _in_our_order(state: dict[str, Tensor], paper: str, config: Any, text: Vocabulary) -> dict[str, Tensor]:
     """The entries, with a row for each of our tokens where a row is a token."""
     given = text.given
     assert given is not None
-    for key in followers(paper, config, "vocabulary"):
+    for key in followers(paper, config, "vocabulary") & state.keys():
         table = state[key]
         if given.ours > given.rows:  # padding has no place of its own there: it gets a copy, see `seminal.data.given`
             table = torch.cat([table, table[given.places[BEGIN]][None]])
@@ -180,18 +220,12 @@ def _in_our_order(state: dict[str, Tensor], paper: str, config: Any, text: Vocab
 
 
 def _written(ask: ImportAsk, known: _Known) -> RunFolder:
-    path = Path(ask.file).expanduser().resolve()
-    name = path.name if path.is_dir() else path.stem
-    sides = {"text"} if isinstance(known.encoder, StreamEncoder) else {"source", "target"}
-    form = "stream" if "text" in sides else "pairs"
-    sizes, longest = dict.fromkeys(sides, known.config.vocabulary), dict.fromkeys(sides, known.encoder.longest)
-    one = {"train": 1, "val": 1}  # there are no data: the recipe is kept for what it says of the task
-    spec = DataSpec(name, form, one, vocabulary=sizes, longest=longest, tokens=one)
+    spec, path = known.spec, Path(ask.file).expanduser().resolve()
     recipe = recipes_of(known.paper).modern(ask.variant, spec)
     recipe = replace(recipe, model=known.config, task=recipe.task.fitted(spec), precision=Precision())
-    folder = RunFolder.new(Path(ask.output), f"{ask.variant}-{name}", ask.name)
+    folder = RunFolder.new(Path(ask.output), f"{ask.variant}-{spec.name}", ask.name)
     folder.write_json("reader.json", known.encoder)
-    folder.write_json("labels.json", ())
+    folder.write_json("labels.json", spec.classes or spec.target_names)
     folder.write("command.txt", command_line() + "\n")
     for file in ("best.safetensors", "last.safetensors"):
         folder.write_tensors(file, known.state, {"variant": ask.variant})

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from seminal.core import DataSpec, Order, Precision, Recipe, Source, UserError
 from seminal.data.pairs import PairsSource
+from seminal.data.questions import QuestionSource
 from seminal.decode.beam import Beam
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import FixedCrop
 from seminal.report.terminal import console, say, table
-from seminal.runs import near_words, portrait, text_predictions, text_scores
+from seminal.runs import agreement, answering, near_words, portrait, text_predictions, text_scores
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
@@ -29,7 +30,9 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.others import Scored, other_data
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
+from seminal.tasks.answers import Answers
 from seminal.tasks.language import Language
+from seminal.tasks.masked_language import MaskedLanguage
 from seminal.tasks.neighbours import Neighbours
 from seminal.tasks.tagging import Tagging
 from seminal.tasks.translation import Translation
@@ -57,6 +60,7 @@ class EvalAsk:
     alpha: float = 0.6
     source: str | None = None  # of other data: see `DataAsk`
     target: str | None = None
+    threshold: float | None = None  # of answers: see `seminal.runs.answering`
 
 
 def evaluate(ask: EvalAsk) -> int:
@@ -76,14 +80,18 @@ def evaluate(ask: EvalAsk) -> int:
     recipe = plan.recipe
     model = laid_out(best_model(folder, plan, device, weights), recipe.precision or Precision())
     order = Order(split, max(recipe.batch, 128), scaling=recipe.scaling)
-    signature = ""
+    signature, written = "", "predictions.csv"
     if isinstance(source, PairsSource):
         metrics, signature, lines = text_scores.translation(model, source, order, Beam(ask.beam, alpha=ask.alpha))
         metrics = recipe.task.summary(scored(model, source, recipe, order)) | metrics
         _write_csv(folder.path / "predictions.csv", text_scores.HEAD, lines)
-    elif source.spec.kind == "stream":
+    elif source.spec.kind in ("stream", "documents"):
         metrics = recipe.task.summary(scored(model, source, recipe, order))
         metrics = text_scores.language(metrics, source.spec, split) if isinstance(recipe.task, Language) else metrics
+    elif isinstance(source, QuestionSource):
+        said, written = answering.replies(model, source, recipe, split), "predictions.json"
+        found, signature = answering.evaluated(folder, said, ask.threshold)
+        metrics = recipe.task.summary(scored(model, source, recipe, order)) | found
     elif source.spec.kind == "tagged":
         metrics = recipe.task.summary(scored(model, source, recipe, order))
         _write_csv(
@@ -91,8 +99,9 @@ def evaluate(ask: EvalAsk) -> int:
         )
     else:
         metrics = _ten_crops(model, source, recipe, order) if ask.ten_crop else {}
-        metrics = metrics or recipe.task.summary(scored(model, source, recipe, order))
-        _write_predictions(folder, model, source, recipe, order)
+        sums = {} if metrics else scored(model, source, recipe, order)
+        metrics = metrics or recipe.task.summary(sums) | agreement.of_two_classes(sums)
+        metrics |= _write_predictions(folder, model, source, recipe, order)
     if ask.as_json:
         rows = source.spec.counts[split]
         signed = {"signature": signature} if signature else {}
@@ -106,8 +115,8 @@ def evaluate(ask: EvalAsk) -> int:
         say(name, f"{value:.2%}" if name in PERCENT else f"{value:.5g}")
     if signature:
         say("signature", signature)
-    if source.spec.kind != "stream":
-        say("written", f"{folder.path}/predictions.csv")
+    if source.spec.kind not in ("stream", "documents"):
+        say("written", f"{folder.path}/{written}")
     return 0
 
 
@@ -139,11 +148,15 @@ def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -
     return metrics
 
 
-def _write_predictions(folder: RunFolder, model: nn.Module, source: Source, recipe: Recipe, order: Order) -> None:
+def _write_predictions(
+    folder: RunFolder, model: nn.Module, source: Source, recipe: Recipe, order: Order
+) -> dict[str, float]:
+    """Gives how well the numbers agree with the true ones, where there is one for each row."""
     spec = source.spec
     scale, shift = spec.target_std or (1.0,) * spec.outputs, spec.target_mean or (0.0,) * spec.outputs
     lines: list[list[str]] = []
     unasked: list[str] = []
+    numbers: list[tuple[float, float]] = []
     for batch, found in predicted(model, source, recipe, order):
         columns = _unasked(found)
         unasked = list(columns)
@@ -157,14 +170,17 @@ def _write_predictions(folder: RunFolder, model: nn.Module, source: Source, reci
                 truth = spec.classes[int(batch["target"][i])]
                 lines.append([name, truth, spec.classes[guess], f"{float(probability[guess]):.4f}"])
             else:
-                truths = [f"{float(t) * s + m:.6g}" for t, s, m in zip(batch["target"][i], scale, shift)]
-                lines.append([name, *truths, *(f"{float(v):.6g}" for v in found["value"][i])])
+                truths = [float(t) * s + m for t, s, m in zip(batch["target"][i], scale, shift)]
+                values = [float(v) for v in found["value"][i]]
+                numbers += zip(truths, values)
+                lines.append([name, *(f"{number:.6g}" for number in (*truths, *values))])
     head = ["row", "true", "predicted", "confidence"]
     if unasked:
         head = ["row", *unasked]
     elif not spec.classes:
         head = ["row", *(f"{n} true" for n in spec.target_names), *(f"{n} predicted" for n in spec.target_names)]
     _write_csv(folder.path / "predictions.csv", head, lines)
+    return agreement.of_numbers(numbers) if len(spec.target_names) == 1 else {}
 
 
 def _unasked(found: Mapping[str, Tensor]) -> dict[str, list[float]]:
@@ -189,19 +205,39 @@ def _write_csv(path: Path, head: Sequence[str], lines: Sequence[Sequence[str]]) 
 # ------------------------------------------------------------------------------------------------------------- predict
 
 
-def predict(run: str, inputs: list[str], *, top: int = 3, csv_file: str | None = None, as_json: bool = False) -> int:
+@dataclass(frozen=True)
+class PredictAsk:
+    """What to predict for, and how it is shown."""
+
+    run: str
+    inputs: Sequence[str] = ()
+    top: int = 3
+    csv_file: str | None = None
+    as_json: bool = False
+    question: str | None = None  # of a run that answers: see `seminal.runs.answering`
+    context: str | None = None
+    threshold: float | None = None
+
+
+def predict(ask: PredictAsk) -> int:
     """Predictions for the user's own files, read as validation read its own."""
+    run, top, as_json = ask.run, ask.top, ask.as_json
     if top < 1:
         raise UserError(f"--top {top} shows nothing: write 1 or more.")
     folder = RunFolder.existing(run)
     plan = plan_of(folder)
     kind = type(plan.recipe.task)
-    if kind in (Translation, Language):
-        verb = "translate" if kind is Translation else "generate"
-        raise UserError(f"{run} predicts no classes: write `seminal {verb} {run}`.")
+    verbs: dict[type, str] = {Translation: "translate", Language: "generate", MaskedLanguage: "fill"}
+    if kind in verbs:
+        raise UserError(f"{run} predicts no classes: write `seminal {verbs[kind]} {run}`.")
     if kind is Neighbours:
-        return near_words.tell(folder, plan, inputs, top=top, as_json=as_json)
-    inputs = text_predictions.spread_out(inputs, encoder_of(folder))
+        return near_words.tell(folder, plan, list(ask.inputs), top=top, as_json=as_json)
+    if kind is Answers:
+        asked = answering.Asked(ask.inputs, ask.question, ask.context, ask.threshold, top, as_json)
+        return answering.tell(folder, plan, asked)
+    if not ask.inputs or ask.question is not None or ask.context is not None:
+        raise UserError(f"{run} answers no questions: give it what it reads, as in `seminal predict {run} INPUT`.")
+    inputs = text_predictions.spread_out(list(ask.inputs), encoder_of(folder))
     if kind is Tagging:
         return text_predictions.print_tags(
             best_model(folder, plan, device_for(plan.run.device)), folder, inputs, as_json=as_json
@@ -224,10 +260,10 @@ def predict(run: str, inputs: list[str], *, top: int = 3, csv_file: str | None =
         head = ["input", "predicted", *answer] if _has_classes(plan) else ["input", *answer]
         guess = [ranked[0][0]] if _has_classes(plan) else []
         lines.append([name, *guess, *(f"{value:.6g}" for value in answer.values())])
-    if csv_file:
-        _write_csv(Path(csv_file), head, lines)
+    if ask.csv_file:
+        _write_csv(Path(ask.csv_file), head, lines)
         if not as_json:
-            say("written", csv_file)
+            say("written", ask.csv_file)
     return 0
 
 

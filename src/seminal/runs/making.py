@@ -21,7 +21,16 @@ from seminal.runs.shelf import paper_of, recipe_by_name, recipe_names
 from seminal.runs.sources import open_source
 from seminal.train import distributed
 
-UNITS = {"images": "images", "pairs": "sentence pairs", "stream": "windows", "labelled": "texts", "tagged": "sentences"}
+UNITS = {
+    "images": "images",
+    "pairs": "sentence pairs",
+    "stream": "windows",
+    "documents": "rows of text",
+    "questions": "windows",
+    "labelled": "texts",
+    "tagged": "sentences",
+    "choices": "choices",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Maker:
         else:
             recipe = recipe_by_name(name, self.variant, source.spec, ask)
         if known:
-            recipe = as_begun(recipe, self.recipe, source.spec)
+            recipe = as_begun(recipe, name, self.recipe, source.spec)
         recipe = borrowing(changed(recipe, self.recipe, source.spec), name, source.spec, self.recipe)
         data = replace(self.data, borrowed=known is not None)
         if Path(data.data).expanduser().exists():

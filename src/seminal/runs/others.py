@@ -75,7 +75,8 @@ def other_data(ask: Scored, folder: RunFolder, plan: Plan) -> Source:
     data, split = ask.data, ask.split
     own, path = encoder_of(folder), expanded(data)
     if reading_of(plan.paper, plan.recipe.variant):
-        known = Known(own, tuple(read_json(folder.path / "labels.json")), whole=True)
+        mean, std = (getattr(plan.recipe.task, name, ()) for name in ("mean", "std"))
+        known = Known(own, tuple(read_json(folder.path / "labels.json")), True, mean, std)
         return open_source(_text_ask(ask, plan.data, own), plan.paper, plan.recipe.variant, "cpu", known=known)
     if ask.source is not None:
         raise UserError("--source names a side of text, and the run reads none: leave it out.")

@@ -64,6 +64,12 @@ def best_model(folder: RunFolder, plan: Plan, device: torch.device, which: str =
     model = model_of(plan, device)
     name = f"{which}.safetensors"
     tensors, _ = folder.read_tensors(name)
+    lacking = model.state_dict().keys() - tensors.keys()
+    if lacking and all(key.startswith("head.") for key in lacking):  # imported from a network that had none
+        raise UserError(
+            f"the weights of {folder.path} are those of a body without a head, so it says nothing yet: give it one with "
+            f"`seminal train {plan.recipe.variant} DATA --from {folder.path}`."
+        )
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

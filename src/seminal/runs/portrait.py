@@ -12,30 +12,36 @@ import torch
 from torch import Tensor, nn
 
 from seminal.core import DataSpec, Generator, Order, Recipe, Source
+from seminal.data.documents import DocumentSource
+from seminal.data.questions import QuestionSource
 from seminal.pieces.measure import parameters
 from seminal.report import data as report_data
 from seminal.report import page
 from seminal.report.data import Citation, Picture, Report, Scatter
 from seminal.report.pictures import first_filters, png
 from seminal.report.words import metric_name, shortened
-from seminal.runs import evidence, observing
+from seminal.runs import answering, evidence, filling, observing
 from seminal.runs.changes import briefly
 from seminal.runs.codec import read_json
 from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.picture_portrait import with_pictures
-from seminal.runs.plan import Plan, best_model
+from seminal.runs.plan import Plan, best_model, encoder_of
 from seminal.runs.shelf import papers, published
 from seminal.runs.text_portrait import text_of, with_texts
 from seminal.tasks.contrast import Contrast
 from seminal.tasks.game import Game
+from seminal.tasks.masked_language import MaskedLanguage
 from seminal.tasks.neighbours import Neighbours
 from seminal.tasks.reconstruction import Reconstruction
 from seminal.tasks.variational import Variational
 from seminal.train.evaluate import predicted
 
-PERCENT = ("top1", "top5", "recall", "accuracy", "f1")
+PERCENT = (
+    *("top1", "top5", "recall", "accuracy", "f1", "window_f1", "window_exact", "next_accuracy"),
+    *("exact", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1"),  # as SQuAD's own program names them
+)
 MISTAKES = 24
 PER_CLASS = 4
 LONGEST_TEXT = 400  # characters of a text that is shown
@@ -71,6 +77,10 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
     )
     if spec.kind in ("pairs", "stream", "tagged"):
         return with_texts(report, model, plan, source, diary)
+    if isinstance(source, DocumentSource):
+        return filling.with_hidden(report, model, source, recipe)
+    if isinstance(source, QuestionSource):
+        return answering.with_answers(report, folder, model, plan, source)
     if isinstance(model, Generator) or isinstance(recipe.task, Reconstruction):
         return with_pictures(report, model, plan, source, diary)
     if isinstance(recipe.task, Contrast):  # a density has no answer that could be wrong
@@ -83,13 +93,19 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
 def next_commands(folder: RunFolder, plan: Plan, spec: DataSpec) -> tuple[tuple[str, str], ...]:
     """What to type next, the most natural first."""
     run, task = folder.path, plan.recipe.task
+    hides = isinstance(task, MaskedLanguage) and not plan.recipe.model.causal
     makes = isinstance(task, Game | Variational) and spec.kind == "images"
     first = {
         "images": (f"seminal predict {run} YOUR.png", "predict for your own pictures"),
         "table": (f"seminal predict {run} YOUR.csv", "predict for your own rows"),
         "pairs": (f'seminal translate {run} "A SENTENCE"', "translate your own sentences"),
         "stream": (f'seminal generate {run} --prompt "ONCE"', "let it write"),
+        "documents": (f"seminal train {plan.recipe.variant} DATA --from {run}", "fine-tune it on your own task"),
+        "choices": (f"seminal predict {run} YOUR.csv", "choose for your own rows"),
+        "questions": (f'seminal predict {run} --question "WHO?" --context YOUR.txt', "ask it about your own texts"),
     }.get(spec.kind, (f'seminal predict {run} "A SENTENCE"', "predict for your own texts"))
+    if spec.kind == "labelled" and getattr(encoder_of(folder), "pair", False):
+        first = (f"seminal predict {run} YOUR.tsv", "predict for your own pairs, a tab between two texts")
     if isinstance(task, Neighbours):
         first = (
             f"seminal predict {run} WORD",
@@ -99,6 +115,7 @@ def next_commands(folder: RunFolder, plan: Plan, spec: DataSpec) -> tuple[tuple[
         first = (f"seminal sample {run}", "let it make pictures")
     return (
         first,
+        *[(f'seminal fill {run} "The [MASK] sat on the mat"', "let it say hidden words")] * hides,
         *[(f"seminal score {run}", "what its pictures, or its density, are worth")] * makes,
         (f"seminal eval {run}", "score the best weights again"),
         (f"seminal compare {run} OTHER", "see what another run did otherwise"),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from seminal.core import Reading, Source, UserError
 from seminal.data import images, tables
-from seminal.data.lines import bare
 from seminal.data.split import Fold, Holdout
 from seminal.data.table_file import ENDINGS as TABLES
-from seminal.data.text_rows import Known, split_of
+from seminal.data.text_rows import Known
 from seminal.pieces.measure import example_size
 from seminal.runs.asks import DataAsk
 from seminal.runs.shelf import nearest, papers, reading_of
+from seminal.runs.text_forms import form_of, is_tagged, words
 
 WORKBOOKS = (".xlsx", ".xls", ".ods")  # refused, by the reader of tables, which says how to go on
-TAGGED = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".conllu")  # a line for each token
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 BUNDLED = ("digits", "iris", "wine", "breast-cancer", "diabetes")
 SMALL = 96  # pictures that all have one size up to this are kept as they are, whatever size the paper used
@@ -39,7 +37,8 @@ def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Kn
         raise UserError(f"there is no {ask.data}.{_near(ask.data)} Bundled with seminal: {', '.join(BUNDLED)}.")
     if is_table(path):
         bad_row = ask.on_bad_file
-        return tables.read(path, target=ask.target, split=split, task=ask.task, on_bad_row=bad_row, device=device)
+        task = {"classify": "classification"}.get(ask.task, ask.task)
+        return tables.read(path, target=ask.target, split=split, task=task, on_bad_row=bad_row, device=device)
     if path.is_file() and not path.name.lower().endswith(ARCHIVES):
         raise UserError(
             f"{path.name} is neither a table ({', '.join(TABLES)}) nor an archive of pictures ({', '.join(ARCHIVES)}). "
@@ -72,9 +71,15 @@ def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Kno
         asked_stream = stream.StreamAsk(split, ask.vocab_size, known)
         read = stream.read if reading.subsample is None else neighbours.read
         return read(path, reading, asked_stream, device)
+    if reading.framed:
+        return _framed(ask, reading, path, device, split, known)
+    if ask.task not in ("auto", "classification", "classify", "tag"):
+        raise UserError(
+            f"--task {ask.task} is for models that read every form of text, as `bert` does: leave it out, or train that."
+        )
     from seminal.data import labelled, tagged
 
-    if _is_tagged(path):
+    if is_tagged(path):
         _refuse_other_labels(path, known, tagged.TaggedEncoder, "a label for each word")
         return tagged.read(path, reading, tagged.TaggedAsk(split, ask.vocab_size, known=known), device)
     _refuse_other_labels(path, known, labelled.LabelledEncoder, "a label for each text")
@@ -88,26 +93,40 @@ def _refuse_other_labels(path: Path, known: Known | None, encoder: type, holds: 
         raise UserError(f"{path.name} holds {holds}, and the run learned {other}: give data of the same form.")
 
 
+def _framed(
+    ask: DataAsk, reading: Reading, path: Path, device: str, split: Holdout | Fold | None, known: Known | None
+) -> Source:
+    """Text for a model that reads every form of it."""
+    from seminal.data import choices, documents, labelled, questions, tagged
+
+    form = form_of(path, ask.task)
+    encoders: dict[str, type] = {
+        "documents": documents.DocumentEncoder,
+        "labelled": labelled.LabelledEncoder,
+        "tagged": tagged.TaggedEncoder,
+        "questions": questions.QuestionEncoder,
+        "choices": choices.ChoicesEncoder,
+    }
+    if known is not None and known.whole and not isinstance(known.encoder, encoders[form]):
+        own = next(words(name) for name, kind in encoders.items() if isinstance(known.encoder, kind))
+        raise UserError(f"{path.name} is {words(form)}, and the run learned from {own}: give data of the same form.")
+    size, bad = ask.vocab_size, ask.on_bad_file
+    if form == "documents":
+        return documents.read(path, reading, documents.DocumentsAsk(split, size, known), device)
+    if form == "questions":
+        return questions.read(path, reading, questions.QuestionsAsk(split, size, bad, known), device)
+    if form == "choices":
+        return choices.read(path, reading, choices.ChoicesAsk(split, size, bad, known), device)
+    if form == "tagged":
+        return tagged.read(path, reading, tagged.TaggedAsk(split, size, bad, known), device)
+    asked = labelled.LabelledAsk(ask.source, ask.target, split, size, bad, known, ask.task)
+    return labelled.read(path, reading, asked, device)
+
+
 def _asked(reading: Reading, ask: DataAsk) -> Reading:
     """With what the user said instead."""
     longest = ask.max_length or reading.longest
     return replace(reading, tokens=ask.tokens or reading.tokens, longest=longest)
-
-
-def _is_tagged(path: Path) -> bool:
-    """Whether a file, or the training file of a folder (any of its splits, where none trains), has a line for each token:
-    its ending tells, and of a ``.txt`` the blank lines between its sentences."""
-    parts = [(p, split_of(bare(p).stem)) for p in path.iterdir()] if path.is_dir() else [(path, "train")]
-    files = [p for p, split in parts if split == "train"] or [p for p, split in parts if split]
-    names = {file: file.name.lower().removesuffix(".gz") for file in files}
-    return any(name.endswith(TAGGED) or (name.endswith(".txt") and _has_gaps(file)) for file, name in names.items())
-
-
-def _has_gaps(file: Path) -> bool:
-    from seminal.data.lines import lines
-
-    beginning = "\n".join(islice(lines(file), 1000)).strip("\n")
-    return "\n\n" in beginning
 
 
 def expanded(data: str) -> Path:

@@ -12,7 +12,6 @@ from seminal.core import Order, Precision, Recipe, Source, UserError
 from seminal.data.neighbours import NeighbourSource
 from seminal.data.pairs import PairsSource
 from seminal.data.stream import StreamSource
-from seminal.data.tagged import TaggedEncoder
 from seminal.data.text_rows import TextSource
 from seminal.decode.rules import Rules, translating
 from seminal.decode.sampling import GREEDY, Sampling, write
@@ -173,12 +172,9 @@ def _tagged(model: nn.Module, source: TextSource, recipe: Recipe) -> list[Tagged
 
 def _labels(source: TextSource, row: int, true: Tensor, label: Tensor) -> Tagged:
     """One sentence; its words as they stand in the file."""
-    part, encoder, classes = source.parts["val"], source.encoder("none"), source.spec.classes
+    classes = source.spec.classes
     places = (true != NOTHING).nonzero()[:, 0].tolist()
-    words = part.texts[row].split(" ")
-    assert isinstance(encoder, TaggedEncoder)
-    if len(words) != len(places) and len(places) != encoder.longest:  # a word may hold a space
-        words = encoder.text.shown(part.tokens.row(row).tolist())
+    words = source.parts["val"].texts[row].split(" ")
     names = [[classes[int(side[place])] for place in places] for side in (true, label)]
     return Tagged(tuple(words[: len(places)]), tuple(names[0]), tuple(names[1]), source.name("val", row))
 

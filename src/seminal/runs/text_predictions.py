@@ -18,6 +18,8 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.plan import encoder_of, plan_of
 from seminal.train.evaluate import predicted
 
+UNSEEN = "?"  # the label of a word that was cut off, because the sentence is longer than what the model reads
+
 
 def spread_out(inputs: list[str], encoder: Encoder) -> list[str]:
     """Texts to predict for: the lines of each input that is a file, and the other inputs as they are."""
@@ -42,8 +44,9 @@ def print_tags(model: nn.Module, folder: RunFolder, inputs: list[str], *, as_jso
         with torch.no_grad():
             found = task.predict(model, {name: values.to(device) for name, values in batch.items()})["label"]
         for text, row in zip(names, found.tolist()):
-            labels = [classes[label] for label in row if label != NOTHING]
-            pairs = list(zip(text.split(), labels))
+            words, labels = text.split(), [classes[label] for label in row if label != NOTHING]
+            labels += [UNSEEN] * (len(words) - len(labels))
+            pairs = list(zip(words, labels))
             print(json.dumps({"input": text, "labels": labels}, ensure_ascii=False) if as_json else _in_line(pairs))
     return 0
 

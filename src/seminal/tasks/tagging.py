@@ -25,7 +25,8 @@ Span = tuple[str, int, int]  # type, first token, last token
 
 @dataclass(frozen=True)
 class Tagging:
-    """``batch["input"]`` (B, S) and ``batch["target"]`` (B, S), −100 at padding; the model gives logits (B, S, classes)."""
+    """``batch["input"]`` (B, S) and ``batch["target"]`` (B, S), −100 where nothing is to be said; the model gives logits
+    (B, S, classes)."""
 
     classes: tuple[str, ...] = ()
     label_smoothing: float = 0.0  # ε: the target is (1 − ε) · one-hot + ε / classes
@@ -80,10 +81,11 @@ class Tagging:
         return told | {name: part / whole if whole else 0.0 for name, (part, whole) in shares.items()}
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """``label`` (B, S) int64, −100 at padding, and its ``probability`` (B, S)."""
+        """``label`` (B, S) int64, and its ``probability`` (B, S). −100 at padding; where ``batch["first"]`` (B, S) tells the
+        first pieces of words, at all others too."""
         best = model(batch["input"]).float().softmax(-1).max(-1)
-        padding = batch["input"] == PAD
-        return {"label": best.indices.masked_fill(padding, NOTHING), "probability": best.values.masked_fill(padding, 0)}
+        unsaid = ~batch["first"] if "first" in batch else batch["input"] == PAD
+        return {"label": best.indices.masked_fill(unsaid, NOTHING), "probability": best.values.masked_fill(unsaid, 0)}
 
     def _spans(self, found: Tensor, target: Tensor) -> Tensor:
         sums = torch.zeros(3, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""torch's optimisers, one per player, from a recipe's `Optim`."""
+"""torch's optimisers and `BertAdam`, one per player, from a recipe's `Optim`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from seminal.core import Optim, UserError
+from seminal.train.bert_adam import BertAdam
 
-NAMES = ("sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
+NAMES = ("sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "bertadam")
 
 
 def optimisers(
@@ -45,6 +46,8 @@ def _optimiser(groups: list[dict[str, object]], optim: Optim) -> Optimizer:
         return torch.optim.Adam(groups, lr=lr, betas=optim.betas, eps=optim.eps, fused=fused)
     if optim.name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=optim.betas, eps=optim.eps, fused=fused)
+    if optim.name == "bertadam":
+        return BertAdam(groups, lr, optim.betas, optim.eps)
     if optim.name == "adagrad":
         return torch.optim.Adagrad(groups, lr=lr, eps=optim.eps)
     if optim.name == "adadelta":

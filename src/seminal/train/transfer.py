@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from seminal.core import Transfer
 
@@ -12,18 +14,32 @@ def prepared(model: nn.Module, transfer: Transfer | None) -> dict[nn.Parameter, 
     """Freeze what shall not learn, in place; the others' learning rates as shares of the recipe's."""
     if transfer is None:
         return {}
-    rates = {}
+    rates, above = {}, layers_above(model)
     for name, parameter in model.named_parameters():
         in_head = name in transfer.head
         parameter.requires_grad_(in_head or not transfer.freeze)
-        rates[parameter] = 1.0 if in_head else transfer.body_rate
+        rates[parameter] = 1.0 if in_head else transfer.body_rate * transfer.layer_decay ** above[name]
     return rates
 
 
+def layers_above(model: nn.Module) -> Mapping[str, int]:
+    """For each parameter the layers between it and the output, of a network whose layers are all called ``layers.i``: most
+    for what comes before the first of them, none for what comes after the last."""
+    names = [name for name, _ in model.named_parameters()]
+    layer = [(found := re.search(r"(?:^|\.)layers\.(\d+)\.", name)) and int(found[1]) + 1 for name in names]
+    depth = max((number or 0 for number in layer), default=0)
+    passed, above = 0, {}
+    for name, number in zip(names, layer):
+        passed = number or (depth if passed else 0)
+        above[name] = depth - passed
+    return above
+
+
 def keep_still(model: nn.Module, transfer: Transfer | None) -> None:
-    """A frozen body keeps the statistics it was trained with: its batch normalisations stay in evaluation mode."""
+    """A frozen body stays in evaluation mode: it keeps the statistics it was trained with, and drops nothing."""
     if transfer is None or not transfer.freeze:
         return
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
             module.eval()

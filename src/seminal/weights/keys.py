@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
+
+PARTS = ("queries", "keys", "values")  # of attention's one matrix `inside`, in its order
 
 
 def renamed(state: Mapping[str, Tensor], modules: Mapping[str, str]) -> dict[str, Tensor]:
@@ -36,6 +39,31 @@ def untied(state: Mapping[str, Tensor], name: str, copies: Iterable[str]) -> dic
     for copy in copies:
         if copy in found and _same(found.setdefault(name, found[copy]), found[copy]):
             del found[copy]
+    return found
+
+
+def together(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` with queries, keys and values (``….inside.queries.weight`` …) in the one matrix that attention has here.
+    Parts that do not make a whole stay, so that whoever checks the result can name them."""
+    found = dict(state)
+    for key in [key for key in found if f".inside.{PARTS[0]}." in key]:
+        names = [key.replace(f".{PARTS[0]}.", f".{part}.") for part in PARTS]
+        parts = [found[name] for name in names if name in found]
+        if len(parts) == len(PARTS) and len({part.shape for part in parts}) == 1:
+            found[key.replace(f".{PARTS[0]}.", ".")] = torch.cat(parts)
+            found = {name: value for name, value in found.items() if name not in names}
+    return found
+
+
+def apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`together`, the other way."""
+    found: dict[str, Tensor] = {}
+    for key, value in state.items():
+        before, inside, leaf = key.rpartition(".inside.")
+        if inside:
+            found |= {f"{before}.inside.{p}.{leaf}": v.contiguous() for p, v in zip(PARTS, value.chunk(len(PARTS)))}
+        else:
+            found[key] = value
     return found
 
 

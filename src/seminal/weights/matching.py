@@ -99,6 +99,14 @@ def config_from(told: Mapping[str, Any], paper: str, config: Any) -> Any:
     return module.config_from(told, config)
 
 
+def config_in(state: Mapping[str, Tensor], told: Mapping[str, Any], paper: str, config: Any) -> Any:
+    """Our config with what the entries of a peer's file tell, where a paper's networks have several heads."""
+    module = _module(paper)
+    if module is None or "config_in" not in vars(module):
+        return config
+    return module.config_in(state, told, config)
+
+
 def config_for(dialect: str, paper: str, config: Any) -> dict[str, Any]:
     """The peer's ``config.json`` of our network."""
     module = _module(paper)

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from seminal.papers.transformer import Config, Embedding
-from seminal.weights.keys import untied
+from seminal.weights.keys import PARTS, apart, together, untied
 from seminal.weights.settings import must_be, number, share
 
-PARTS = {"queries": "q_proj", "keys": "k_proj", "values": "v_proj"}  # the parts of `inside`, in its order
+THEIRS = ("q_proj", "k_proj", "v_proj")  # the parts of `inside`, in its order
 TABLE = "encoder.embedding.tokens.weight"
 COPIES = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
 PLACES = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")  # sinusoids
@@ -42,7 +41,7 @@ def _marian(config: Config) -> Iterator[tuple[str, str]]:
             for kind, name in list(kinds.items())[: 1 if side == "encoder" else 2]:
                 # Only the messages read the first of these: the three others stand in its place, see `arranged`.
                 yield f"{mine}.{kind}.inside", f"{theirs}.{name}.{{q,k,v}}_proj"
-                yield from ((f"{mine}.{kind}.inside.{p}", f"{theirs}.{name}.{q}") for p, q in PARTS.items())
+                yield from ((f"{mine}.{kind}.inside.{p}", f"{theirs}.{name}.{q}") for p, q in zip(PARTS, THEIRS))
                 yield f"{mine}.{kind}.outside", f"{theirs}.{name}.out_proj"
                 yield f"{mine}.after_{kind}.norm", f"{theirs}.{name}_layer_norm"
             yield f"{mine}.feed_forward.inner", f"{theirs}.fc1"
@@ -161,24 +160,11 @@ def _together(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = {key: value for key, value in found.items() if key not in PLACES}
     if BIAS in found and (found[BIAS].is_meta or not bool(found[BIAS].any())):
         del found[BIAS]  # one with numbers stays, and is named by whoever checks the result
-    for key in [key for key in found if ".inside.queries." in key]:
-        names = [key.replace(".queries.", f".{part}.") for part in PARTS]
-        parts = [found[name] for name in names if name in found]
-        if len(parts) == len(PARTS) and len({part.shape for part in parts}) == 1:
-            found[key.replace(".queries.", ".")] = torch.cat(parts)
-            found = {name: value for name, value in found.items() if name not in names}
-    return found
+    return together(found)
 
 
 def _apart(state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for key, value in state.items():
-        before, inside, leaf = key.rpartition(".inside.")
-        if inside:
-            found |= {f"{before}.inside.{p}.{leaf}": v.contiguous() for p, v in zip(PARTS, value.chunk(len(PARTS)))}
-        else:
-            found[key] = value
-    table = found[TABLE]
+    found, table = apart(state), state[TABLE]
     waves = Embedding(replace(config, vocabulary=1), sides=1).waves
     found |= dict.fromkeys(COPIES, table) | dict.fromkeys(PLACES, waves)
     return found | {BIAS: table.new_zeros(1, len(table))}

@@ -3,6 +3,7 @@
 Sign: the loss diverges, spikes or hovers, and a tenth of the rate does clearly better after the same number of steps.
 Reason: above 2 / λ_max of the curvature a step along the steepest direction overshoots by more than it came from.
 Source: the tuning playbook's instability test; DIAGNOSIS.md 4.4 (rate range), 4.5 (lr ÷ 10 against init and scale).
+A rate in the lower half of the usual ones is not suspected where the loss comes down and stays down.
 Looks alike: a loss that is a sum over the batch (its gradient is as many times too large), unscaled inputs or targets, first
 weights that are far too large. All of them are also helped by a smaller rate, and more by their own remedy.
 """
@@ -19,6 +20,8 @@ from seminal.doctor.chart import Chart
 from seminal.doctor.findings import Finding
 
 STAGE = "optimisation"
+LEARNS = 0.95  # of the first level of the loss, at the end
+BLOWN = 3.0  # times the first loss
 EXPLAINS = frozenset(
     {
         "optimizer",
@@ -36,14 +39,17 @@ EXPLAINS = frozenset(
 
 def judge(chart: Chart) -> Finding | None:
     found = pace.asked(chart)
-    if found is None or found.rate < found.lowest:
+    if found is None or found.rate < found.lowest or (found.modest and _learns(chart.course.losses)):
         return None
     if chart.course.vitals.broken and found.rate > found.highest:
         return _broke(chart, found)
-    if found.rate < found.highest and found.up.gain >= signs.ENOUGH:
+    if not found.down.helped:
         return None
-    if not found.down.helped or found.down.gain <= found.up.gain:
-        return None
+    rivals = []
+    if found.rate <= found.highest:  # a rate above all that are usual is not too low
+        if found.up.gain >= min(signs.ENOUGH, found.down.gain):
+            return None
+        rivals.append(found.up.told("lr_low: ten times the rate"))
     rate, kind, high = found.rate, type(chart.program.optimizer).__name__, found.rate > found.highest
     evidence = [found.down.told(f"a tenth of the rate ({rate / 10:g} for {rate:g})")]
     if high:
@@ -53,9 +59,17 @@ def judge(chart: Chart) -> Finding | None:
         min(0.95, signs.confidence(found.down, 0.65) + 0.1 * high),
         tuple(evidence),
         (remedies.rate(0.1), remedies.rate(1 / 3), remedies.warmed(0.1)),
-        (found.up.told("lr_low: ten times the rate"),),
+        tuple(rivals),
         EXPLAINS,
     )
+
+
+def _learns(losses: tuple[float, ...]) -> bool:
+    """Whether the loss came down, never rose far above its beginning, and ended near its lowest."""
+    width = max(1, len(losses) // 10)
+    levels = [sum(losses[i : i + width]) / width for i in range(0, len(losses) - width + 1, width)]
+    first, last = levels[0], levels[-1]
+    return last < LEARNS * first and max(losses) < BLOWN * losses[0] and last - min(levels) < (first - last) / 4
 
 
 def _broke(chart: Chart, found: pace.Pace) -> Finding:

@@ -1,0 +1,121 @@
+"""Which form of text a file holds, or the files of a folder: their endings tell, and their first lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from seminal.core import DataSpec, UserError
+from seminal.data.lines import bare, lines
+from seminal.data.text_rows import split_of
+
+TAGGED = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".conllu")  # a line for each token
+TASKS = {  # what is asked for, and the form of text that it is learned from
+    "pretrain": "documents",
+    **dict.fromkeys(("classify", "classification", "regression", "pair"), "labelled"),
+    "tag": "tagged",
+    "squad": "questions",
+    "choice": "choices",
+}
+LOOKED = 1000  # lines
+MOSTLY = 0.9  # of them: the others may be broken
+
+
+def form_of(path: Path, task: str) -> str:
+    """The form (`DataSpec.kind`) of the data, for a model that reads every form of text. Raises `UserError` where it is not
+    the one that ``task`` learns from, or where it cannot be told."""
+    file = _shown(path)
+    found = "documents" if file is None else _form(file)
+    asked = TASKS.get(task, found)
+    if asked == found:
+        return found
+    from seminal.data import labelled_table, questions, stream_text, tagged
+
+    endings = {"documents": stream_text.ENDINGS, "tagged": tagged.ENDINGS, "questions": questions.ENDINGS}
+    wanted = endings.get(asked, labelled_table.ENDINGS)
+    ending = bare(file).suffix.lower() if file else ""
+    if ending not in wanted or (asked == "tagged" and file and not _has_gaps(_sample(file))):
+        gaps = ", with an empty line between sentences" if asked == "tagged" else ""
+        raise UserError(
+            f"--task {task} learns from {words(asked)}, and {path.name} is {words(found)}: give a file that ends in "
+            f"{' or '.join(wanted)}{gaps}, or leave --task out."
+        )
+    return asked
+
+
+def words(form: str) -> str:
+    """What data of a form are."""
+    return DataSpec("", form, {}).form
+
+
+def is_tagged(path: Path) -> bool:
+    """Whether a file, or the training file of a folder (any of its splits, where none trains), has a line for each token:
+    its ending tells, and of a ``.txt`` the blank lines between its sentences."""
+    names = {file: bare(file).name.lower() for file in _of_splits(path)}
+    return any(
+        name.endswith(TAGGED) or (name.endswith(".txt") and _has_gaps(_sample(file))) for file, name in names.items()
+    )
+
+
+def _of_splits(path: Path) -> list[Path]:
+    parts = [(p, split_of(bare(p).stem)) for p in sorted(path.iterdir())] if path.is_dir() else [(path, "train")]
+    return [p for p, split in parts if split == "train"] or [p for p, split in parts if split]
+
+
+def _shown(path: Path) -> Path | None:
+    """A file of the data; None where they are in folders of their own."""
+    files = [file for file in _of_splits(path) if file.is_file()]
+    if not files and path.is_dir():
+        files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    return files[0] if files else None
+
+
+def _form(file: Path) -> str:
+    from seminal.data.choices import has_choices
+    from seminal.data.labelled_table import ENDINGS as TABLES
+    from seminal.data.stream_text import ENDINGS as PLAIN
+
+    ending = bare(file).suffix.lower()
+    if ending in TAGGED:
+        return "tagged"
+    if ending == ".json":
+        return "questions"
+    if ending not in (*TABLES, *PLAIN):
+        every = (*TABLES, *TAGGED, *PLAIN, ".json")
+        raise UserError(f"{file.name} has no ending that text has: give a file that ends in {', '.join(every)}.")
+    sample = _sample(file)
+    if ending in PLAIN and _has_gaps(sample) and _columns(sample):
+        return "tagged"
+    if ending not in TABLES or (ending in PLAIN and not _tabs(sample)):
+        return "documents"
+    return "choices" if has_choices(next(filter(str.strip, sample), "")) else "labelled"
+
+
+def _sample(file: Path) -> list[str]:
+    return list(islice(lines(file), LOOKED))
+
+
+def _has_gaps(sample: Sequence[str]) -> bool:
+    """Whether an empty line stands between two that are not."""
+    return "\n\n" in "\n".join(sample).strip("\n")
+
+
+def _tabs(sample: Sequence[str]) -> bool:
+    """Whether nearly every line has as many tabs."""
+    counts = Counter(line.count("\t") for line in sample if line.strip())
+    tabs, often = counts.most_common(1)[0] if counts else (0, 0)
+    return tabs > 0 and often >= MOSTLY * counts.total()
+
+
+def _columns(sample: Sequence[str]) -> bool:
+    """Whether every line has as many columns: words between tabs; or between spaces, the last being no word but a label such
+    as O, B-PER or NN. A poem may have as many words in each line."""
+    full = [line for line in sample if line.strip()]
+    if all("\t" in line for line in full):
+        return _tabs(full)
+    cells = [line.split() for line in full]
+    return len({len(row) for row in cells}) == 1 and all(
+        len(row) > 1 and (row[-1].isupper() or not row[-1].isalnum()) for row in cells
+    )

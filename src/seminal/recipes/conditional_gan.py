@@ -2,7 +2,7 @@
 
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.conditional_gan import VARIANTS
-from seminal.recipes.pictures import two_players
+from seminal.recipes.pictures import two_perceptrons
 from seminal.tasks.game import Game
 from seminal.train.schedules import Exponential
 
@@ -45,5 +45,5 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
-    """The same game with Adam as Radford et al. 2015 set it."""
-    return two_players(variant, VARIANTS[variant], Game(conditional=True))
+    """The same game with Adam, and larger steps than Radford et al. 2015 took."""
+    return two_perceptrons(variant, VARIANTS[variant], Game(conditional=True))

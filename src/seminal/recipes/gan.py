@@ -2,7 +2,7 @@
 
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.gan import VARIANTS
-from seminal.recipes.pictures import two_players
+from seminal.recipes.pictures import two_perceptrons, two_players
 from seminal.tasks.game import Game
 from seminal.train.schedules import Exponential
 
@@ -49,5 +49,6 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
-    """The same game with Adam as Radford et al. 2015 set it."""
-    return two_players(variant, VARIANTS[variant], Game())
+    """The same game with Adam, as Radford et al. 2015 set it; with larger steps where there is no convolution."""
+    model = VARIANTS[variant]
+    return (two_players if model.convolutional else two_perceptrons)(variant, model, Game())

@@ -10,7 +10,10 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean, median, stdev
 from typing import Any
+
+from measuring import mean95
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -23,10 +26,13 @@ def measured(benchmarks: Path = BENCHMARKS, experiments: Path = EXPERIMENTS) -> 
     parts = {
         benchmarks / "images.json": _images,
         benchmarks / "train_text.json": _train_text,
+        benchmarks / "bert.json": _bert,
         benchmarks / "accuracy.json": _accuracy,
         benchmarks / "cifar.json": _accuracy,
         benchmarks / "tables.json": _tables,
         experiments / "sst2.json": _sst2,
+        experiments / "bert_pretraining.json": _bert_pretraining,
+        experiments / "bert_stability.json": _bert_stability,
         experiments / "multi30k.json": _multi30k,
         benchmarks / "doctor.json": _doctor,
         benchmarks / "healthy.json": _healthy,
@@ -91,6 +97,23 @@ def _train_text(result: dict[str, Any]) -> Iterator[str]:
             )
 
 
+def _bert(result: dict[str, Any]) -> Iterator[str]:
+    results = result["results"]
+    works, attentions = (list(dict.fromkeys(r[name] for r in results)) for name in ("work", "attention"))
+    rounds, theirs = results[0]["ratio"]["n"], " and ".join(attentions)
+    yield "**BERT** beside Hugging Face's, on the same weights and tokens, in turns, after both had given the same answers:"
+    yield f"times as many sequences a second (range over {rounds} rounds), against its {theirs} attention."
+    yield f"Batches of {result['rows']}; what is not a real token is padding, which ours leaves out."
+    yield ""
+    yield f"| model | batch | real tokens | {' | '.join(f'{work}, {name}' for work in works for name in attentions)} |"
+    yield "|" + "---|" * (3 + len(works) * len(attentions))
+    for model, batch in dict.fromkeys((r["model"], r["batch"]) for r in results):
+        mine = {(r["work"], r["attention"]): r for r in results if (r["model"], r["batch"]) == (model, batch)}
+        ratios = [mine[work, name]["ratio"] for work in works for name in attentions]
+        told = [f"{r['median']:.2f} ({r['low']:.2f}–{r['high']:.2f})" for r in ratios]
+        yield f"| {model} | {batch} | {next(iter(mine.values()))['real_tokens']:.0%} | {' | '.join(told)} |"
+
+
 def _range(ratio: dict[str, Any]) -> str:
     return f"{ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f}, {ratio['n']})"
 
@@ -138,6 +161,54 @@ def _sst2(result: dict[str, Any]) -> Iterator[str]:
             f"| {r['model']} | {r['year']} | {r['parameters'] / 1e6:.2f} M | {_sd(r['top1'], 100)} | {r['top1']['n']} | "
             f"{_sd(r['seconds'])} |"
         )
+
+
+def _bert_pretraining(result: dict[str, Any]) -> Iterator[str]:
+    cells, text = result["cells"], result["settings"]["text"]
+    data = list(dict.fromkeys(cell["data"] for cell in cells))
+    yield f"**What pre-training is worth**: small BERTs learn from {', '.join(text)} and Python's own help, and are then"
+    yield "fine-tuned with the default recipe. Accuracy on the test sets, %; mean ± 95 % interval over the seeds (n)."
+    yield ""
+    yield f"| | steps of pre-training | {' | '.join(data)} |"
+    yield "|" + "---|" * (2 + len(data))
+    for learner in dict.fromkeys(cell["learner"] for cell in cells):
+        mine = [cell for cell in cells if cell["learner"] == learner]
+        before = mine[0]["pre_training"]
+        found = [[cell["top1"] for cell in mine if cell["data"] == each] for each in data]
+        steps = f"{before['steps']:,}" if before else "–"
+        yield f"| {learner} | {steps} | {' | '.join(_mean95(values) for values in found)} |"
+
+
+def _mean95(values: list[float]) -> str:
+    """Shares as per cent; empty where there are none."""
+    if not values:
+        return ""
+    found = mean95(values)
+    half = "" if found["half_width_95"] is None else f" ± {100 * found['half_width_95']:.1f}"
+    return f"{100 * found['mean']:.1f}{half} ({found['n']})"
+
+
+def _bert_stability(result: dict[str, Any]) -> Iterator[str]:
+    cells, settings = result["cells"], result["settings"]
+    seeds = 1 + max(cell["seed"] for cell in cells)
+    yield f"**How stable fine-tuning is**: BERT on {settings['data']}, {seeds} seed{'s' * (seeds > 1)}; Adam without its bias"
+    yield "correction (BertAdam, as published) and with it (AdamW), all else equal. Accuracy on the test set after the last"
+    yield f"step, %; the most frequent class has {cells[0]['majority']:.1%}, and a run that comes no further than one"
+    yield "standard error above that has failed."
+    yield ""
+    yield "| optimiser | epochs | warm-up | test accuracy, mean ± sd | lowest to highest | training loss, median | failed |"
+    yield "|---|---|---|---|---|---|---|"
+    arms = {(not cell["warmup"], cell["epochs"], cell["optimiser"]) for cell in cells}
+    for plain, epochs, optimiser in sorted(arms, key=lambda arm: (*arm[:2], arm[2] != "bertadam")):
+        mine = [c for c in cells if (not c["warmup"], c["epochs"], c["optimiser"]) == (plain, epochs, optimiser)]
+        top1, loss = [100 * cell["top1"] for cell in mine], median(cell["train_loss"] for cell in mine)
+        spread = {"mean": fmean(top1), "sd": stdev(top1) if len(top1) > 1 else None}
+        yield (
+            f"| {optimiser} | {epochs} | {'no' if plain else 'yes'} | {_sd(spread)} | {min(top1):.1f} to {max(top1):.1f} | "
+            f"{loss:.3f} | {sum(cell['failed'] for cell in mine)} of {len(mine)} |"
+        )
+    yield ""
+    yield "![Test accuracy of each seed](experiments/results/bert_stability.svg)"
 
 
 def _multi30k(result: dict[str, Any]) -> Iterator[str]:

@@ -25,6 +25,7 @@ class Series:
     points: tuple[tuple[float, float], ...]
     spread: tuple[tuple[float, float], ...] = ()
     every: int = 1  # points from mark to mark: a curve through many points has few marks
+    joined: bool = True  # False: points alone
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _line(x: Axis, y: Axis, line: Series, number: int) -> list[str]:
     colour = COLOURS[number % len(COLOURS)]
     places = [(_across(x, a), _down(y, b)) for a, b in line.points]
     road = "L".join(f"{a} {b}" for a, b in places)
-    parts = [f'<path d="M{road}" fill="none" stroke="{colour}" stroke-width="2"/>']
+    parts = [f'<path d="M{road}" fill="none" stroke="{colour}" stroke-width="2"/>'] * line.joined
     for (a, _), (low, high) in zip(places, line.spread):
         parts.append(f'<path d="M{a} {_down(y, low)}V{_down(y, high)}" stroke="{colour}" stroke-width="1.5"/>')
     return [*parts, *(_mark(a, b, number) for a, b in places[:: line.every])]
@@ -158,7 +159,7 @@ def _name(line: Series, number: int) -> list[str]:
     left, place = WIDTH - LEGEND + 10, TOP + 14 + 24 * number
     colour = COLOURS[number % len(COLOURS)]
     return [
-        f'<path d="M{left} {place}h28" stroke="{colour}" stroke-width="2"/>',
+        *[f'<path d="M{left} {place}h28" stroke="{colour}" stroke-width="2"/>'] * line.joined,
         _mark(left + 14, place, number),
         f'<text x="{left + 36}" y="{place + 4}" fill="#333333">{escape(line.name)}</text>',
     ]

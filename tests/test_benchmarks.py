@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from seminal.core import Precision
+from seminal.pieces.adam import excess
 from seminal.pieces.tokens import PAD
 from texts import sentences
 
@@ -200,3 +201,100 @@ def test_the_readme_tells_of_translations(script, monkeypatch, tmp_path):
     assert "| transformer | 50 | best | 37.10 | 37.50 | 65.0 |" in told
     assert "| transformer | 50 | averaged | 38.10 | 38.50 | 65.0 |" in told
     assert "`BLEU nrefs:1 · chrF nrefs:1`" in told
+
+
+def test_the_readme_tells_of_bert(script, monkeypatch, tmp_path):
+    """From files as `bert_pretraining.py` and `bert_stability.py` of experiments, and `bert.py` of benchmarks, write them."""
+    machine, spread = script("measuring").machine(), script("measuring").spread
+    arm = {"majority": 0.665, "train_loss": 0.5, "warmup": True, "epochs": 3}
+    stable = [
+        arm | {"optimiser": name, "seed": seed, "top1": top1, "failed": top1 < 0.67}
+        for name, scores in (("adamw", (0.8, 0.81)), ("bertadam", (0.8, 0.66)))
+        for seed, top1 in enumerate(scores)
+    ]
+    before = {"pre_training": {"steps": 1500}}
+    learned = [
+        {"learner": "BERT", "data": "mrpc", "seed": seed, "top1": top1} | before
+        for seed, top1 in enumerate((0.7, 0.72))
+    ] + [{"learner": "no pre-training", "data": "mrpc", "seed": 0, "top1": 0.66, "pre_training": None}]
+    fast = {"model": "bert-mini", "work": "inference", "batch": "skewed", "real_tokens": 0.34}
+    speeds = [
+        fast | {"attention": name, "ratio": spread(found)} for name, found in (("eager", (2, 3, 4)), ("sdpa", (1,)))
+    ]
+    files = {
+        "bert_stability": {"settings": {"data": "mrpc"}, "cells": stable},
+        "bert_pretraining": {"settings": {"text": ["plays"]}, "cells": learned},
+        "bert": {"rows": 32, "results": speeds},
+    }
+    for name, words in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(words | {"command": f"python {name}", "machine": machine}))
+    told = script("readme").measured(tmp_path, tmp_path).splitlines()
+    rows = [line for line in told if line.startswith(("| bertadam", "| adamw"))]
+    assert rows == [
+        "| bertadam | 3 | yes | 73.0 ± 9.9 | 66.0 to 80.0 | 0.500 | 1 of 2 |",
+        "| adamw | 3 | yes | 80.5 ± 0.7 | 80.0 to 81.0 | 0.500 | 0 of 2 |",
+    ]
+    assert "| BERT | 1,500 | 71.0 ± 12.7 (2) |" in told
+    assert "| no pre-training | – | 66.0 (1) |" in told
+    assert "| bert-mini | skewed | 34% | 3.00 (2.00–4.00) | 1.00 (1.00–1.00) |" in told
+
+
+# ---------------------------------------------------------------------------------------------- the stability of BERT
+
+
+@pytest.fixture
+def paraphrases(tmp_path):
+    """Pairs that mean the same, two in three, and pairs that do not."""
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    rows = [("a red house", "a house that is red", 1), ("a small child", "a child", 1), ("a red house", "a ship", 0)]
+    for split, times in {"train": 20, "dev": 4, "test": 8}.items():
+        lines = [f"{label}\t{i}\t{i}\t{a}\t{b}" for i, (a, b, label) in enumerate(rows * times)]
+        (folder / f"{split}.tsv").write_text("\n".join(["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", *lines]) + "\n")
+    return folder
+
+
+def test_arms_differ_in_what_they_say_and_failures_are_counted(script, paraphrases, monkeypatch, tmp_path):
+    stability, out = script("bert_stability"), tmp_path / "stability.json"
+    words = ("--data", str(paraphrases), "--runs", str(tmp_path / "runs"), "--device", "cpu")
+    found = result_of(stability, monkeypatch, out, "--quick", "--no-warmup", *words)
+    assert [tuple(cell[name] for name in stability.NAMES) for cell in found["cells"]] == [
+        (optimiser, 1, warmup, 0) for warmup in (True, False) for optimiser in ("bertadam", "adamw")
+    ]
+    for cell in found["cells"]:
+        assert cell["majority"] == pytest.approx(2 / 3)
+        assert cell["standard_error"] == pytest.approx((2 / 9 / 24) ** 0.5)
+        assert cell["failed"] == (cell["top1"] <= cell["majority"] + cell["standard_error"])
+        assert cell["top1"] * 24 == pytest.approx(round(cell["top1"] * 24))
+    # At the first step nothing else differs yet: without the correction it is longer, 3.2 times but for ε.
+    for uncorrected, corrected in (found["cells"][:2], found["cells"][2:]):
+        one, other = uncorrected["first_steps"][0], corrected["first_steps"][0]
+        assert one["gradient"] == other["gradient"]
+        assert one["lr"] == other["lr"]
+        assert 1.2 < one["moved"] / other["moved"] < excess(1)
+    assert not list((tmp_path / "runs").iterdir())
+    assert out.with_suffix(".svg").read_text().count("<path d=") > 8
+    assert "adamw" not in found["settings"]["recipe"]
+
+
+def test_a_fine_tuning_that_was_cut_off_goes_on(script, paraphrases, monkeypatch, tmp_path):
+    stability, out, begun = script("bert_stability"), tmp_path / "stability.json", []
+    words = ("--quick", "--data", str(paraphrases), "--runs", str(tmp_path / "runs"), "--device", "cpu")
+    begin, scored = stability.training.begin, stability.scored
+
+    def noted(plan, *more):
+        begun.append((plan.run.name, plan.recipe.lr))
+        return begin(plan, *more)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stability.training, "begin", noted)
+    monkeypatch.setattr(stability, "scored", interrupted)
+    for rate in ("3e-5", "5e-5"):  # what was begun with another rate is not gone on with
+        with pytest.raises(KeyboardInterrupt):
+            result_of(stability, monkeypatch, out, *words, "--lr", rate)
+    monkeypatch.setattr(stability, "scored", scored)
+    result_of(stability, monkeypatch, out, *words)
+    first = "bertadam-1-True-0"
+    assert begun == [(first, 3e-5), (first, 5e-5), ("adamw-1-True-0", 5e-5)]

@@ -17,13 +17,14 @@ from peers import shaken
 from seminal.core import DataSpec, Masking, Optim, Transfer, UserError
 from seminal.papers import bert
 from seminal.papers.bert import Bert
+from seminal.pieces.adam import excess
 from seminal.pieces.dropout import Dropout
 from seminal.pieces.packing import Packing, picked
 from seminal.pieces.tokens import BEGIN, END, PAD
 from seminal.recipes import bert as recipes
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import best_model, plan_of
-from seminal.train.bert_adam import BertAdam, excess
+from seminal.train.bert_adam import BertAdam
 from seminal.train.optimisers import optimisers
 from seminal.train.state import State
 from seminal.train.transfer import keep_still, layers_above, prepared

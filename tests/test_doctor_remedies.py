@@ -102,6 +102,7 @@ ROWS = rows_of(plain().train)
 SAME_OWNERS = [
     remedies.rate(0.1),
     remedies.adam(),
+    remedies.corrected(),
     remedies.sgd(0.1, 0.9),
     remedies.momentum(0.9),
     remedies.longer(2),

@@ -69,6 +69,7 @@ KNOWN_DEPARTURES = {
     **{"gan": 1, "gan-convolutional": 1, "dcgan": 1},  # first biases; the range of pictures; a normalisation
     **{"cbow": 1, "skip-gram": 1, "word2vec-cbow": 1},  # a full softmax; CBOW
     **dict.fromkeys((f"bert-{size}" for size in ("tiny", "mini", "small", "medium")), 1),  # sizes of Turc et al. 2019
+    **dict.fromkeys(("elmo-small", "elmo-medium"), 1),  # sizes
     **dict.fromkeys((f"autoencoder{form}" for form in ("", "-2", "-curves", "-faces")), 1),  # no pre-training
 }
 GAMES = ("gan", "conditional_gan", "dcgan")  # these give logits on real pictures and on generated ones

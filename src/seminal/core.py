@@ -128,6 +128,7 @@ class DataSpec:
     colour_values: tuple[float, ...] = ()  # pictures: variances along the principal colours of the training split …
     colour_vectors: tuple[tuple[float, ...], ...] = ()  # … and these colours, one per row
     vocabulary: Mapping[str, int] = field(default_factory=dict)  # text: different tokens per side
+    spelling: tuple[str, ...] = ()  # text: the tokens of the vocabulary in letters, where `Reading.spelled` asks for it
     longest: Mapping[str, int] = field(default_factory=dict)  # text: tokens of the longest sequence per side
     tokens: Mapping[str, int] = field(default_factory=dict)  # text: tokens to learn from per split
     words: Mapping[str, int] = field(
@@ -185,6 +186,7 @@ class Reading:
     framed: bool = False
     masking: Masking | None = None  # documents: None: each token is to be said by those before it
     next_sentence: bool = True  # documents: two parts, and whether the second follows the first is to be said
+    spelled: bool = False  # framed: the model must know the letters of each token
 
 
 class Chance(Protocol):

@@ -37,7 +37,7 @@ from seminal.data import lines as text_lines
 from seminal.data.document_rows import Rows, Units, groups
 from seminal.data.document_text import Documents, Unit, found_in, parted
 from seminal.data.split import Fold, Holdout
-from seminal.data.text_rows import Known, framed, learned_from, unknown_note
+from seminal.data.text_rows import Known, framed, learned_from, spelled, unknown_note
 from seminal.data.token_batches import buckets, in_order, shared
 from seminal.data.token_store import TokenStore, stored
 from seminal.data.vocabulary import Vocabulary, learned
@@ -213,6 +213,7 @@ def read(path: Path, reading: Reading, ask: DocumentsAsk, device: str = "cpu") -
         "documents",
         counts={split: len(part.first) for split, part in parts.items()},
         vocabulary={"text": len(encoder.text)},
+        spelling=spelled(reading, encoder.text),
         longest={"text": encoder.longest},
         tokens={split: int(part.first.lengths.sum()) for split, part in parts.items()},
         batched_by="tokens",

@@ -31,6 +31,7 @@ from seminal.data.text_rows import (
     learned_from,
     read_rows,
     spec_of,
+    spelled,
     unknown_note,
 )
 from seminal.data.token_batches import in_order
@@ -129,7 +130,8 @@ def read(path: Path, reading: Reading, ask: LabelledAsk, device: str = "cpu") ->
     shown = rows["val" if "val" in rows else first]
     notes += unknown_note(shown.place, encoder.text, shown.tokens.flat)
     notes.append(f"{encoder.text.kind}: {len(encoder.text):,} tokens, {learned_from(ask.known)}")
-    spec = spec_of(text_lines.title(path), "labelled", rows, encoder.text, target.classes, notes)
+    spelling = spelled(reading, encoder.text)
+    spec = spec_of(text_lines.title(path), "labelled", rows, encoder.text, target.classes, notes, spelling)
     if not target.classes:
         spec = replace(spec, target_names=(target.name,), target_mean=(target.mean,), target_std=(target.std,))
     return TextSource(spec, encoder, rows, device)

@@ -31,6 +31,7 @@ from seminal.data.text_rows import (
     learned_from,
     read_rows,
     spec_of,
+    spelled,
     unknown_note,
 )
 from seminal.data.token_store import stored
@@ -131,7 +132,8 @@ def read(path: Path, reading: Reading, ask: TaggedAsk, device: str = "cpu") -> T
     else:
         chosen = "the run's own" if known else f"those that the training split shows {LEAST} times or more"
         notes.append(f"words: {len(encoder.text):,} tokens, {chosen}; a token for each")
-    spec = spec_of(text_lines.title(path), "tagged", rows, encoder.text, classes, notes)
+    spelling = spelled(reading, encoder.text)
+    spec = spec_of(text_lines.title(path), "tagged", rows, encoder.text, classes, notes, spelling)
     return TextSource(spec, encoder, rows, device)
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seminal.core import Batch, DataSpec, Encoder, Order, UserError
+from seminal.core import Batch, DataSpec, Encoder, Order, Reading, UserError
 from seminal.data import lines as text_lines
 from seminal.data.token_batches import Epochs
 from seminal.data.token_store import TokenStore
-from seminal.data.vocabulary import Vocabulary
+from seminal.data.vocabulary import SPACE, Vocabulary
 from seminal.pieces.tokens import BEGIN, END, NOTHING, UNKNOWN
 
 ALL = "all"  # what the one split is called where nobody names any
@@ -166,6 +166,7 @@ def spec_of(
     vocabulary: Vocabulary,
     classes: Sequence[str],
     notes: Sequence[str],
+    spelling: tuple[str, ...] = (),
 ) -> DataSpec:
     """What a model and a task must know of such texts. Classes are counted in the first split: in train, where it is."""
     return DataSpec(
@@ -175,6 +176,7 @@ def spec_of(
         classes=tuple(classes),
         class_counts=next(iter(rows.values())).class_counts(len(classes)) if classes else (),
         vocabulary={"text": len(vocabulary)},
+        spelling=spelling,
         longest={"text": max(int(part.tokens.lengths.max()) for part in rows.values())},
         tokens={split: len(part.tokens.flat) for split, part in rows.items()},
         batched_by="tokens",
@@ -226,6 +228,12 @@ def framed(longest: int, first: Sequence[int], second: Sequence[int] | None = No
         return [BEGIN, *first[:room], END]
     kept = min(len(first), max(room - len(second), (room + 1) // 2))
     return [BEGIN, *first[:kept], END, *second[: room - kept], END]
+
+
+def spelled(reading: Reading, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """`DataSpec.spelling`: each token without the sign for the space before it."""
+    pieces = vocabulary.shown(range(len(vocabulary))) if reading.spelled else []
+    return tuple(piece.removeprefix(SPACE) or piece for piece in pieces)
 
 
 def learned_from(known: Known | None, what: str = "split") -> str:

@@ -15,6 +15,7 @@ from statistics import median
 from seminal.doctor import remedies
 from seminal.doctor.findings import Finding, Verdict
 from seminal.doctor.loss_curve import Curve, curve
+from seminal.doctor.uncorrected import uncorrected_adam
 from seminal.doctor.vitals import Vitals, Weight
 
 FEWEST = 3  # steps of which more than the loss was written down, before anything is said
@@ -314,7 +315,7 @@ def lr_high(vitals: Vitals, loss: Curve | None) -> Finding | None:
     steps at the start can have killed all units, so that later ones are small."""
     if loss is None or loss.falls or vitals.broken:
         return None
-    ratio, largest = _update_ratio(vitals), max(_ratios_by_look(vitals), default=math.nan)
+    ratio, largest = _update_ratio(vitals), max(_ratios(vitals), default=math.nan)
     if not (ratio > 0.1 or largest > 0.3 or (loss.last > 3 * loss.first and ratio > 0.01)):
         return None
     return Finding(
@@ -364,6 +365,7 @@ SIGNS: tuple[Sign, ...] = (
     vanishing_gradient,
     exploding_gradient,
     gradient_clip,
+    uncorrected_adam,
     lr_high,
     lr_low,
 )
@@ -372,16 +374,14 @@ SIGNS: tuple[Sign, ...] = (
 # --------------------------------------------------------------------------------------------------------------- numbers
 
 
-def _ratios_by_look(vitals: Vitals) -> list[float]:
-    """How far a step moves a matrix, as a share of its norm: at each look the median over matrices."""
-    matrices = [w.change for w in vitals.weights.values() if w.owned and w.learns and len(w.shape) > 1]
-    looks = [[change for change in look if math.isfinite(change)] for look in zip(*matrices)]
-    return [median(look) for look in looks if look]
+def _ratios(vitals: Vitals) -> list[float]:
+    """`Vitals.moves` where anything moved."""
+    return [ratio for ratio in vitals.moves() if ratio == ratio]
 
 
 def _update_ratio(vitals: Vitals) -> float:
     """… and the median over looks. NaN: nobody looked."""
-    ratios = _ratios_by_look(vitals)
+    ratios = _ratios(vitals)
     return median(ratios) if ratios else math.nan
 
 

@@ -17,8 +17,11 @@ from statistics import median
 
 from seminal.core import Goal
 from seminal.doctor.findings import Finding
+from seminal.doctor.uncorrected import cures, too_far
+from seminal.doctor.vitals import Vitals
 
 FEWEST = 5  # epochs
+SAME, STILL = 3, 0.7  # epochs with one and the same score, and what is left of the training loss
 RISE = 1.3  # of the validation loss, from its lowest
 SURE = 0.02  # nats of the discriminator's loss, 1.39 where it cannot tell real rows from made ones
 NEARER = 0.7  # of the distance at the start: what was made has come nearer to real rows
@@ -29,9 +32,10 @@ WORSE = 0.02  # of the metric's size
 Rows = Sequence[Mapping[str, float | None]]
 
 
-def judged(rows: Rows, goal: Goal) -> list[Finding]:
+def judged(rows: Rows, goal: Goal, vitals: Vitals | None = None) -> list[Finding]:
     """``rows`` as the diary keeps them: ``train_loss``, ``val_loss`` and ``val_<metric>`` of each epoch."""
-    found = (overfitting(rows, goal), posterior_collapse(rows), critic_too_strong(rows, goal))
+    found = [overfitting(rows, goal), posterior_collapse(rows), critic_too_strong(rows, goal)]
+    found += [same_answers(rows, goal, vitals)] if vitals is not None else []
     return [finding for finding in found if finding is not None]
 
 
@@ -90,6 +94,18 @@ def critic_too_strong(rows: Rows, goal: Goal) -> Finding | None:
             f"{goal.metric} went from {distance[0]:.3g} to {min(distance):.3g} at best: the generator does not learn",
         ),
     )
+
+
+def same_answers(rows: Rows, goal: Goal, vitals: Vitals) -> Finding | None:
+    """A classifier that an Adam without bias correction has thrown to where all rows get one answer. The loss then falls a
+    little, to that of the best such answer."""
+    train, metric, evidence = _column(rows, "train_loss"), _column(rows, f"val_{goal.metric}"), too_far(vitals)
+    if not evidence or len(metric) < SAME or len(set(metric[-SAME:])) > 1 or train[-1] < STILL * train[0]:
+        return None
+    says = (
+        f"{goal.metric} on validation rows is {metric[-1]:.3g} after each of the last {SAME} epochs: one answer for all"
+    )
+    return Finding("optimizer", 0.55, (*evidence, says), cures())
 
 
 def _column(rows: Rows, name: str) -> list[float]:

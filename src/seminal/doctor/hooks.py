@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 
 from seminal.core import UserError
 
+CORRECTIONS = ("correct_bias", "bias_correction")  # what transformers, and what apex and DeepSpeed, call it in a group
+
 
 def nothing(*args: Any) -> None:
     """What is left of a hook in a copy of the model."""
@@ -39,6 +41,15 @@ def bare(optimizer: Optimizer) -> Optimizer:
     while isinstance(inner := vars(optimizer).get("optimizer"), Optimizer):
         optimizer = inner
     return optimizer
+
+
+def betas_without_correction(optimizer: Optimizer) -> list[float]:
+    """The decay rates of an Adam that has not stepped yet, and will not correct its bias; empty for all others."""
+    group, name = optimizer.param_groups[0], type(optimizer).__name__
+    left_out = name == "BertAdam" or any(not group.get(word, True) for word in CORRECTIONS)
+    if not left_out or "adam" not in name.lower() or optimizer.state:
+        return []
+    return list(group["betas"]) if "betas" in group else [group["b1"], group["b2"]]
 
 
 def refuse_compiled(model: nn.Module) -> None:

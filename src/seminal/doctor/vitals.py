@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from statistics import median
 from typing import Any
 
 
@@ -72,6 +73,7 @@ class Vitals:
     broken_step: int | None = None
     broken_rows: tuple[int, ...] = ()  # rows of that batch
     moody: tuple[str, ...] = ()  # modules that behave otherwise in evaluation
+    uncorrected: list[float] = field(default_factory=list)  # decay rates of an Adam without bias correction; else empty
     cost: float = 0.0  # seconds that watching took, without the calls of hooks that return at once
     seconds: float = 0.0  # … of so many in all
 
@@ -87,6 +89,12 @@ class Vitals:
         vitals.weights = {name: _filled(Weight, weight) for name, weight in note["weights"].items()}
         vitals.output = note["output"] and _filled(Layer, note["output"])
         return vitals
+
+    def moves(self) -> list[float]:
+        """How far a step moves a matrix, as a share of its norm: at each look the median over matrices; NaN: none moved."""
+        matrices = [w.change for w in self.weights.values() if w.owned and w.learns and len(w.shape) > 1]
+        looks = [[change for change in look if math.isfinite(change)] for look in zip(*matrices)]
+        return [median(look) if look else math.nan for look in looks]
 
     def clipped(self) -> list[float]:
         """For each step, which share of the gradient's norm the optimiser was given: below 1 where it was clipped."""

@@ -21,7 +21,7 @@ from seminal.core import UserError
 from seminal.doctor.breaking import Broken, Call, first_break
 from seminal.doctor.findings import Verdict
 from seminal.doctor.gradients import Gradients, Taken, Weights, norm_of
-from seminal.doctor.hooks import Hook, bare, moody, refuse_compiled, refuse_lazy
+from seminal.doctor.hooks import Hook, bare, betas_without_correction, moody, refuse_compiled, refuse_lazy
 from seminal.doctor.layers import Layers
 from seminal.doctor.looks import Clock, Every, Looks
 from seminal.doctor.sheet import Sheet, fetched
@@ -159,6 +159,8 @@ class Patient:
 
     def _begin(self) -> None:
         self._vitals.moody = tuple(self._moody)
+        if not self._vitals.steps:
+            self._vitals.uncorrected = next(filter(None, map(betas_without_correction, self.optimizers)), [])
         for optimizer in self.optimizers:
             self._handles.append(optimizer.register_step_pre_hook(self._steps))
             self._handles.append(optimizer.register_step_post_hook(self._stepped))

@@ -33,16 +33,18 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
+from seminal.core import DataSpec, Departure, Fact, Masking, Paper, Result, UserError
 from seminal.papers import transformer
 from seminal.papers.birnn import BothDirections
 from seminal.papers.lstm import ForgettingCells
 from seminal.papers.transformer import FeedForward, MultiHeadAttention, Residual
+from seminal.pieces.chance import RowChance
 from seminal.pieces.dropout import Dropout
 from seminal.pieces.init import constant, fill
+from seminal.pieces.masking import masked
 from seminal.pieces.measure import count, multiply_adds, on_meta
 from seminal.pieces.packing import Packing, picked
-from seminal.pieces.tokens import BEGIN, END, SPECIAL
+from seminal.pieces.tokens import BEGIN, END, NOTHING, SPECIAL
 
 SPREAD = 0.02  # of the first weights: normal, none more than twice as far out (the authors' program)
 EPS = 1e-12  # of the layer normalisations (the authors' program)
@@ -407,6 +409,17 @@ def _dropouts() -> tuple[float, ...]:
     return (*ps, float(model.get_submodule("layers.0").attention_dropout))  # type: ignore[arg-type]
 
 
+def _masked() -> tuple[float, ...]:
+    """Shares of 400,000 tokens that have to be said, and of these: read as the mask, as another token, as they are."""
+    vocabulary, mask = 10_000, len(SPECIAL)
+    text = torch.randint(mask + 1, vocabulary, (2000, 200))
+    chance = RowChance(seed=0, epoch=0, index=torch.arange(len(text)))
+    read, said = masked(text, chance, Masking(), vocabulary=vocabulary, mask=mask)
+    hidden = said != NOTHING
+    as_mask, as_it_is = (float((read == other)[hidden].double().mean()) for other in (torch.tensor(mask), text))
+    return float(hidden.double().mean()), as_mask, 1 - as_mask - as_it_is, as_it_is
+
+
 def _shapes() -> list[tuple[int, ...]]:
     found = []
     with torch.device("meta"):
@@ -463,6 +476,7 @@ PAPER = Paper(
             [(2, 25, 30_522), (2, 3), (2, 25, 9), (2, 25, 2), (2, 4)],
             _shapes,
         ),
+        Fact("tokens said; of these masked, random, as they are", "Sec. 3.1", (0.15, 0.8, 0.1, 0.1), _masked, 0.005),
         Fact("dropout of embeddings, sub-layers, outputs, attention", "App. A.2", (0.1, 0.1, 0.1, 0.1), _dropouts),
         Fact("the largest first weight: two times 0.02", "the authors' program", 2 * SPREAD, _first_weights, 1e-4),
     ),

@@ -34,6 +34,7 @@ SCHEDULES: dict[str, Schedule] = {
 }
 RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "adadelta": 1.0, "sgd": 0.1}
 RATES |= {"bertadam": 1e-4}
+MANY = 40  # parts of a tuple: of more, the first are shown
 
 
 PICTURES_ONLY = ("cutmix", "reprob", "color_jitter", "hflip", "rotate", "blur")
@@ -229,7 +230,8 @@ def _said(old: Recipe, new: Recipe) -> Iterator[Departure]:
 def briefly(value: Any) -> str:
     """A value of a recipe in a few words: only what differs from the class's defaults."""
     if isinstance(value, tuple):
-        return ", ".join(briefly(item) for item in value) or "none"
+        shown = [briefly(item) for item in value[: 3 if len(value) > MANY else MANY]]
+        return ", ".join(shown + [f"… ({len(value):,})"] * (len(value) > MANY)) or "none"
     if isinstance(value, float):
         return f"{value:g}"
     if not dataclasses.is_dataclass(value) or isinstance(value, type):

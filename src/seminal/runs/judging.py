@@ -31,6 +31,7 @@ from seminal.runs.machine import device_for
 from seminal.runs.others import Scored, other_data
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
 from seminal.tasks.answers import Answers
+from seminal.tasks.both_ways import BothWays
 from seminal.tasks.language import Language
 from seminal.tasks.masked_language import MaskedLanguage
 from seminal.tasks.neighbours import Neighbours
@@ -228,6 +229,7 @@ def predict(ask: PredictAsk) -> int:
     plan = plan_of(folder)
     kind = type(plan.recipe.task)
     verbs: dict[type, str] = {Translation: "translate", Language: "generate", MaskedLanguage: "fill"}
+    verbs |= {BothWays: f"train {plan.recipe.variant} DATA --from"}
     if kind in verbs:
         raise UserError(f"{run} predicts no classes: write `seminal {verbs[kind]} {run}`.")
     if kind is Neighbours:

@@ -96,7 +96,7 @@ def verdict(diary: Diary, goal: Goal) -> Verdict:
     """What can be said of a run without an experiment: from its vitals, and from its epochs."""
     found = bedside.judged(diary.vitals)
     known = {finding.illness for finding in found.findings}
-    curves = [finding for finding in epochs.judged(diary.rows, goal) if finding.illness not in known]
+    curves = [finding for finding in epochs.judged(diary.rows, goal, diary.vitals) if finding.illness not in known]
     if not curves:
         return found
     return replace(found, findings=(*found.findings, *curves), decided=True, open_question="")

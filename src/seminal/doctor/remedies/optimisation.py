@@ -90,6 +90,26 @@ def adam(lr: float = 1e-3) -> Remedy:
     return Remedy(f"Adam {lr:g}", f"use Adam with a learning rate of {lr:g}", snippet, change)
 
 
+def corrected() -> Remedy:
+    """AdamW with the rates, decay rates, ε and weight decay of an Adam that leaves out the bias correction."""
+
+    def change(program: Program) -> Program:
+        groups = [
+            {
+                "params": list(group["params"]),
+                "lr": float(group.get("initial_lr", group["lr"])),
+                "betas": group["betas"] if "betas" in group else (group.get("b1", 0.9), group.get("b2", 0.999)),
+                "eps": group.get("eps", group.get("e", 1e-8)),
+                "weight_decay": group.get("weight_decay", 0.0),
+            }
+            for group in program.optimizer.param_groups
+        ]
+        return _with(program, torch.optim.AdamW(groups))
+
+    snippet = "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, eps=1e-6, weight_decay=0.01)"
+    return Remedy("bias correction", "use AdamW, which corrects the bias of its first steps", snippet, change)
+
+
 def sgd(lr: float, momentum: float = 0.0) -> Remedy:
     """Stochastic gradient descent in place of the program's optimiser; weight decay stays what it was."""
 

@@ -17,7 +17,7 @@ import torch
 from numpy import linspace
 from torch import Tensor
 
-from seminal.core import DataSpec, Goal, Order, Source, Step
+from seminal.core import DataSpec, Order, Recipe, Source, Step
 from seminal.doctor import bedside, diagnose, epochs
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.findings import ILLNESSES, Finding, Verdict
@@ -92,19 +92,21 @@ def observed(run: Run) -> Iterator[Callable[[Step], None]]:
     run.diary.vitals.seconds, run.diary.vitals.cost = noted
 
 
-def verdict(diary: Diary, goal: Goal) -> Verdict:
+def verdict(diary: Diary, recipe: Recipe) -> Verdict:
     """What can be said of a run without an experiment: from its vitals, and from its epochs."""
     found = bedside.judged(diary.vitals)
+    # Weights that were learned before have something to lose; without them one answer for all may have other reasons.
+    tuned = diary.vitals if recipe.transfer else None
     known = {finding.illness for finding in found.findings}
-    curves = [finding for finding in epochs.judged(diary.rows, goal, diary.vitals) if finding.illness not in known]
+    curves = [finding for finding in epochs.judged(diary.rows, recipe.task.goal, tuned) if finding.illness not in known]
     if not curves:
         return found
     return replace(found, findings=(*found.findings, *curves), decided=True, open_question="")
 
 
-def page(diary: Diary, goal: Goal) -> Doctor | None:
+def page(diary: Diary, recipe: Recipe) -> Doctor | None:
     """The doctor's part of the report; None where the run was not watched."""
-    vitals, found = diary.vitals, verdict(diary, goal)
+    vitals, found = diary.vitals, verdict(diary, recipe)
     if not vitals.at:
         return None
     said = {

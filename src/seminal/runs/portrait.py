@@ -73,7 +73,7 @@ def _portrait(folder: RunFolder, plan: Plan, source: Source, diary: Diary) -> Re
         command=(folder.path / "command.txt").read_text(encoding="utf-8").strip(),
         notes=spec.notes,
         next_commands=next_commands(folder, plan, spec),
-        doctor=observing.page(diary, goal),
+        doctor=observing.page(diary, recipe),
     )
     if spec.kind in ("pairs", "stream", "tagged"):
         return with_texts(report, model, plan, source, diary)

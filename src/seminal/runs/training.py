@@ -265,7 +265,7 @@ def _farewell(run: Run) -> None:
     if best:
         value = f"{best[goal.metric]:.1%}" if goal.metric in portrait.PERCENT else f"{best[goal.metric]:.4g}"
         say("best", f"{value} {metric_name(goal.metric)} (epoch {best['epoch']:.0f}) · {folder}/best.safetensors")
-    for number, line in enumerate(lines(verdict(run.diary, goal), folder)):
+    for number, line in enumerate(lines(verdict(run.diary, run.plan.recipe), folder)):
         say("" if number else "doctor", line)
     say("report", f"{folder}/report.html")
     say("next", portrait.next_commands(run.folder, run.plan, run.source.spec)[0][0], wrap=False)

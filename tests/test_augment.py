@@ -142,6 +142,7 @@ def test_no_two_changes_share_their_chance() -> None:
     for a, b in itertools.combinations(asked, 2):
         assert not asked[a] & asked[b], (a, b)
     others = {Draw.TOKEN, Draw.LATENT, Draw.NOISE_ROW, Draw.KEPT_WORD, Draw.WINDOW, Draw.NOISE_WORD}  # not of pictures
+    others |= {Draw.TWO_PARTS, Draw.HIDDEN, Draw.READ_AS, Draw.READ_TOKEN}
     assert (
         set.union(*asked.values()) | {Draw.MIXUP_OR_CUTMIX} == set(Draw) - others
     )  # nor does the list hold one unused

@@ -207,7 +207,7 @@ def test_recipes_fit_the_data(variant):
     paper, modern = (make(variant, PAIRS).adapted(PAIRS) for make in (recipes.paper, recipes.modern))
     assert paper.batch == round(80 * 450_000 / 29_000)
     assert modern.model.width == 256
-    assert modern.batch == 4096
+    assert modern.batch == 1536
     assert len(modern.model.departures()) == 3
     assert recipes.reading(variant).shared
     large = recipes.modern(variant, replace(PAIRS, counts={"train": 4_500_000}))

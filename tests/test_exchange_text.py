@@ -516,7 +516,7 @@ def test_own_weights_and_their_tokeniser_are_a_model_again(translators, tmp_path
         ({"eos_token_id": 999}, "--as gpt2", "`eos_token_id` is 999"),
         ({}, "--as gpt", "`model_type` is gpt2"),
         ({}, "--as transformer-marian", "`model_type` is gpt2"),
-        ({}, "--as lstm", "transformer, gpt, gpt2"),
+        ({}, "--as lstm", "transformer, bert, gpt, gpt2"),
         ({}, "--as gpt2 --from marian", "no names of `marian`"),
         ({}, "--as gpt2 --mean 0.5", "--mean belongs to pictures"),
         ({}, "--as resnet18 --tokenizer theirs/tokenizer.json", "--tokenizer belongs to text"),

@@ -40,7 +40,7 @@ class Told(nn.Module):
                     self.logits[place, token] = -rank * torch.log(torch.tensor(2.0))
         self.read: list[list[int]] = []
 
-    def said(self, text: Tensor, chosen: Tensor) -> tuple[Tensor, None]:
+    def forward(self, text: Tensor, chosen: Tensor) -> tuple[Tensor, None]:
         self.read = text.tolist()
         return self.logits[: int(chosen.sum())], None
 

@@ -254,5 +254,5 @@ def test_recipes_fit_the_data():
     rates = [paper.schedule(step, 1200, ()) for step in range(0, 1200, 100)]
     assert rates == [1.0] * 8 + [0.5, 0.25, 0.125, 0.0625]
     assert len(modern.model.departures()) == 3
-    assert (modern.model.width, modern.model.layers, modern.batch) == (256, 1, 4096)
+    assert (modern.model.width, modern.model.layers, modern.batch) == (256, 1, 1536)
     assert recipes.modern("luong-dot", replace(PAIRS, counts={"train": 4_500_000})).model.layers == 4

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from command_line import QUICK, done, typed
 from seminal.core import DataSpec, Order, Reading, UserError
-from seminal.data.choices import ChoicesAsk, ChoicesEncoder, read
-from seminal.data.text_rows import Known, framed
+from seminal.data.choices import ChoicesEncoder, read
+from seminal.data.text_rows import Known, TextAsk, framed
 from seminal.pieces.tokens import PAD
 from seminal.runs.codec import from_json, to_json
 from seminal.tasks.choice import Choice
@@ -62,7 +62,7 @@ def test_each_ending_is_a_row_behind_its_beginning(tmp_path: Path, write):
     write(tmp_path / name)
     write(tmp_path / name.replace("train", "val"), 6)
     write(tmp_path / name.replace("train", "test"), 6, labelled=False)
-    source = read(tmp_path, READING, ChoicesAsk())
+    source = read(tmp_path, READING, TextAsk())
     spec, encoder = source.spec, source.encoder("")
     assert (spec.kind, spec.batched_by, dict(spec.counts)) == ("choices", "tokens", {"train": 24, "val": 6})
     word = "ending" if write is swag else "choice"
@@ -96,7 +96,7 @@ def test_each_ending_is_a_row_behind_its_beginning(tmp_path: Path, write):
 
 def test_a_tenth_is_held_out_and_long_rows_are_cut_and_told(tmp_path: Path):
     reading = Reading("labelled", tokens="uncased", vocabulary=200, longest=12, framed=True)
-    source = read(swag(tmp_path / "swag.csv", 30), reading, ChoicesAsk())
+    source = read(swag(tmp_path / "swag.csv", 30), reading, TextAsk())
     assert dict(source.spec.counts) == {"train": 27, "val": 3}
     assert source.spec.longest == {"text": 12}
     assert any("cut to their first 12 tokens" in note for note in source.spec.notes)
@@ -116,31 +116,31 @@ def test_a_tenth_is_held_out_and_long_rows_are_cut_and_told(tmp_path: Path):
 def test_a_mistake_is_one_clear_sentence(tmp_path: Path, text, says):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(UserError, match=says):
-        read(tmp_path / "x.csv", READING, ChoicesAsk())
+        read(tmp_path / "x.csv", READING, TextAsk())
 
 
 def test_bad_rows_are_left_out_where_the_user_says_so(tmp_path: Path):
     head = "context,choice0,choice1,label\n"
     (tmp_path / "x.csv").write_text(head + "a house,a,b,choice1\n" * 12 + "a,b,,0\n")
-    source = read(tmp_path / "x.csv", READING, ChoicesAsk(on_bad_row="skip"))
+    source = read(tmp_path / "x.csv", READING, TextAsk(on_bad_row="skip"))
     assert sum(source.spec.counts.values()) == 12
     assert source.spec.class_counts[0] == 0, "a label may be the name of its column too"
     assert any("1 rows of x.csv left out: line 14 has an empty cell" in note for note in source.spec.notes)
 
 
 def test_the_run_says_how_many_endings_there_are(tmp_path: Path):
-    source = read(swag(tmp_path / "swag.csv"), READING, ChoicesAsk())
+    source = read(swag(tmp_path / "swag.csv"), READING, TextAsk())
     known = Known(source.encoder(""), source.spec.classes, whole=True)
-    again = read(plain(tmp_path / "plain.jsonl", 5), READING, ChoicesAsk(known=known))
+    again = read(plain(tmp_path / "plain.jsonl", 5), READING, TextAsk(known=known))
     assert (again.spec.classes, dict(again.spec.counts)) == (source.spec.classes, {"all": 5})
     (tmp_path / "two.csv").write_text("context,choice0,choice1,label\na,b,c,0\n")
     with pytest.raises(UserError, match=r"two\.csv has 2 endings in each row, and 4 are read here"):
-        read(tmp_path / "two.csv", READING, ChoicesAsk(known=known))
+        read(tmp_path / "two.csv", READING, TextAsk(known=known))
     with pytest.raises(UserError, match=r"two\.csv has 2 endings"):
         list(source.encoder("").encode([str(tmp_path / "two.csv")], 8))
     with pytest.raises(UserError, match="there is no file a house: give a table"):
         list(source.encoder("").encode(["a house"], 8))
-    fine_tuned = read(swag(tmp_path / "again.csv"), READING, ChoicesAsk(known=Known(source.encoder(""))))
+    fine_tuned = read(swag(tmp_path / "again.csv"), READING, TextAsk(known=Known(source.encoder(""))))
     assert isinstance(fine_tuned.encoder(""), ChoicesEncoder)
     assert fine_tuned.encoder("").text == source.encoder("").text
 

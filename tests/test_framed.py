@@ -20,8 +20,7 @@ from command_line import QUICK, done, typed
 from seminal.core import Order, Reading, UserError
 from seminal.data import labelled, tagged
 from seminal.data.labelled import LabelledAsk
-from seminal.data.tagged import TaggedAsk
-from seminal.data.text_rows import ALL, Known, TextSource, framed, split_of
+from seminal.data.text_rows import ALL, Known, TextAsk, TextSource, framed, split_of
 from seminal.pieces.tokens import BEGIN, END, NOTHING, PAD
 from seminal.runs.agreement import of_numbers, of_two_classes
 from seminal.runs.codec import from_json, to_json
@@ -305,7 +304,7 @@ def conll(path: Path, copies: int = 8) -> Path:
 def test_the_label_of_a_word_is_said_at_its_first_piece(tmp_path: Path):
     path = conll(tmp_path / "names.conll")
     assert form_of(path, "auto") == "tagged"
-    source = tagged.read(path, PIECES, TaggedAsk())
+    source = tagged.read(path, PIECES, TextAsk())
     spec, encoder = source.spec, source.encoder("")
     assert (spec.kind, spec.classes) == ("tagged", ("B-LOC", "B-PER", "I-PER", "O"))
     assert from_json(json.loads(json.dumps(to_json(encoder)))) == encoder
@@ -331,7 +330,7 @@ def test_the_label_of_a_word_is_said_at_its_first_piece(tmp_path: Path):
 def test_a_long_sentence_is_cut_between_two_words_and_told(tmp_path: Path):
     words = ["Lundqvist"] * 9
     (tmp_path / "x.conll").write_text("".join(f"{word} B-PER\n" for word in words) + "\n" + "a O\nb O\n\n" * 9)
-    source = tagged.read(tmp_path / "x.conll", Reading("tagged", "uncased", 23, 20, framed=True), TaggedAsk())
+    source = tagged.read(tmp_path / "x.conll", Reading("tagged", "uncased", 23, 20, framed=True), TextAsk())
     encoder = source.encoder("")
     each = len(encoder.text.encode(["Lundqvist"])[0])
     (tokens,), (firsts,), (whole,) = encoder.rows([words])
@@ -356,7 +355,7 @@ class Planted(nn.Module):
 
 
 def test_a_word_is_called_what_its_first_piece_is_called(tmp_path: Path):
-    source = tagged.read(conll(tmp_path / "names.conll"), PIECES, TaggedAsk())
+    source = tagged.read(conll(tmp_path / "names.conll"), PIECES, TextAsk())
     encoder, classes = source.encoder(""), source.spec.classes
     task = Tagging().fitted(source.spec)
     for names, batch in encoder.encode([" ".join(words) for words in SENTENCES], 2):
@@ -378,15 +377,15 @@ def test_a_word_is_called_what_its_first_piece_is_called(tmp_path: Path):
 def test_a_bad_line_is_one_clear_sentence(tmp_path: Path, text, says):
     (tmp_path / "x.conll").write_text(text)
     with pytest.raises(UserError, match=says):
-        tagged.read(tmp_path / "x.conll", READING, TaggedAsk())
+        tagged.read(tmp_path / "x.conll", READING, TextAsk())
 
 
 def test_a_label_that_the_run_never_saw_is_refused(tmp_path: Path):
-    source = tagged.read(conll(tmp_path / "names.conll"), READING, TaggedAsk())
+    source = tagged.read(conll(tmp_path / "names.conll"), READING, TextAsk())
     (tmp_path / "new.conll").write_text("Oslo NN B-CITY\nsleeps NN O\n")
     known = Known(source.encoder(""), source.spec.classes, whole=True)
     with pytest.raises(UserError, match="from line 1 on, has the label `B-CITY`, which the run never saw"):
-        tagged.read(tmp_path / "new.conll", READING, TaggedAsk(known=known))
+        tagged.read(tmp_path / "new.conll", READING, TextAsk(known=known))
 
 
 # ------------------------------------------------------------------------------------------------------------ which form

@@ -7,7 +7,6 @@ import gzip
 import io
 import itertools
 import json
-import os
 import random
 import sys
 from dataclasses import replace
@@ -30,7 +29,6 @@ from seminal.data.questions import (
     Question,
     QuestionEncoder,
     Questions,
-    QuestionsAsk,
     QuestionSource,
     questions_in,
     read,
@@ -38,7 +36,7 @@ from seminal.data.questions import (
     windows_of,
 )
 from seminal.data.split import Holdout
-from seminal.data.text_rows import ALL, Known
+from seminal.data.text_rows import ALL, Known, TextAsk
 from seminal.data.vocabulary import Vocabulary, learned
 from seminal.pieces.tokens import BEGIN, END, PAD
 from seminal.report import data as report_data
@@ -57,6 +55,7 @@ from seminal.train.schedules import Constant
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 import squad_rules
 
+XQUAD = Path(__file__).parents[2] / "shared" / "data" / "xquad"
 READING = Reading("documents", tokens="uncased", vocabulary=300, longest=40, framed=True)
 PEOPLE = {"Anna": "Oslo", "Ole": "Rome", "Eva": "Paris", "Kim": "Lima", "Per": "Bonn", "Ida": "Cairo"}
 STRANGE = "Zoë  paid\t12,5 € — “naïve” re\u0301sume\u0301 🙂🙃 北京大学 ﬁsh x² İstanbul don't\u200b end."
@@ -100,7 +99,7 @@ def vocabulary(*texts: str, kind: str = "uncased", size: int = 300) -> Vocabular
 
 
 def test_a_file_is_parted_by_its_texts(tmp_path: Path):
-    source = read(written(tmp_path / "q.json", people()), READING, QuestionsAsk(Holdout(0.3)))
+    source = read(written(tmp_path / "q.json", people()), READING, TextAsk(Holdout(0.3)))
     spec = source.spec
     assert (spec.name, spec.kind, spec.batched_by) == ("q", "questions", "tokens")
     train, val = (source.windows[split] for split in ("train", "val"))
@@ -109,26 +108,26 @@ def test_a_file_is_parted_by_its_texts(tmp_path: Path):
     assert spec.counts == {"train": len(train.question), "val": len(val.question)}
     assert "split made here: 6 of 18 questions (with their texts) held out for validation" in spec.notes
     assert source.name("val", 0) == f"q.json:{val.asked[0].id}"
-    again = read(tmp_path / "q.json", READING, QuestionsAsk(Holdout(0.3)))
+    again = read(tmp_path / "q.json", READING, TextAsk(Holdout(0.3)))
     assert [q.id for q in again.windows["val"].asked] == [q.id for q in val.asked]
 
 
 def test_a_folder_brings_its_parts_and_a_run_its_own_vocabulary(tmp_path: Path):
     for name in ("train-v1.1.json", "dev-v1.1.json.gz", "test.json"):
         written(tmp_path / "squad" / name, people())
-    source = read(tmp_path / "squad", READING, QuestionsAsk())
+    source = read(tmp_path / "squad", READING, TextAsk())
     assert list(source.spec.counts) == ["train", "val", "test"]
     encoder = source.encoder("")
     assert from_json(json.loads(json.dumps(to_json(encoder)))) == encoder
     known = Known(replace(encoder, longest=16), whole=True)
-    other = read(tmp_path / "squad" / "dev-v1.1.json.gz", READING, QuestionsAsk(known=known))
+    other = read(tmp_path / "squad" / "dev-v1.1.json.gz", READING, TextAsk(known=known))
     assert list(other.spec.counts) == [ALL]
     assert other.spec.longest == {"text": 16}
     assert other.encoder("").text == encoder.text
 
 
 def test_batches_hold_what_the_contract_says(tmp_path: Path):
-    source = read(written(tmp_path / "q.json", people(impossible=True)), READING, QuestionsAsk())
+    source = read(written(tmp_path / "q.json", people(impossible=True)), READING, TextAsk())
     seen, windows = 0, source.windows["train"]
     for batch in source.batches(Order("train", 200, shuffle=True)):
         for tokens, (first, last), row in zip(
@@ -176,7 +175,7 @@ def test_batches_hold_what_the_contract_says(tmp_path: Path):
 )
 def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, content, says):
     with pytest.raises(UserError) as error:
-        read(written(tmp_path / "x.json", content), READING, QuestionsAsk())
+        read(written(tmp_path / "x.json", content), READING, TextAsk())
     assert says in str(error.value)
 
 
@@ -185,8 +184,8 @@ def test_bad_questions_can_be_left_out(tmp_path: Path):
     broken["data"][0]["paragraphs"][0]["qas"][0]["answers"][0]["answer_start"] += 1
     path = written(tmp_path / "x.json", broken)
     with pytest.raises(UserError, match="`Anna-where` has the answer “Oslo” at character 15, and “slo,” stands there"):
-        read(path, READING, QuestionsAsk())
-    source = read(path, READING, QuestionsAsk(on_bad_row="skip"))
+        read(path, READING, TextAsk())
+    source = read(path, READING, TextAsk(on_bad_row="skip"))
     assert sum(len(part.asked) for part in source.windows.values()) == 17
     assert "1 questions of x.json left out: `Anna-where` has the answer" in source.spec.notes[0]
     notes: list[str] = []
@@ -195,7 +194,7 @@ def test_bad_questions_can_be_left_out(tmp_path: Path):
 
 def test_windows_need_room(tmp_path: Path):
     with pytest.raises(UserError, match=r"15 tokens have no room.*--max-length 16"):
-        read(written(tmp_path / "x.json", people()), replace(READING, longest=15), QuestionsAsk())
+        read(written(tmp_path / "x.json", people()), replace(READING, longest=15), TextAsk())
 
 
 # ----------------------------------------------------------------------------------------------------------- the windows
@@ -249,10 +248,9 @@ def test_offsets_give_back_the_characters_of_any_text(kind: str):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_all_answers_of_xquad_come_back(language: str):
-    folder = os.environ.get("SEMINAL_XQUAD")
-    if not folder:
-        pytest.skip("SEMINAL_XQUAD names no folder with xquad.en.json and xquad.zh.json")
-    part = questions_in(Path(folder) / f"xquad.{language}.json", "refuse", [])
+    if not XQUAD.is_dir():
+        pytest.skip(f"{XQUAD.name} is not there: a folder with xquad.en.json and xquad.zh.json")
+    part = questions_in(XQUAD / f"xquad.{language}.json", "refuse", [])
     texts = [*dict.fromkeys(q.context for q in part.asked), *(q.text for q in part.asked)]
     encoder = QuestionEncoder(vocabulary(*texts, size=8000), 384)
     windows = windows_of(encoder, part)
@@ -473,7 +471,7 @@ def test_the_report_marks_answers_and_keeps_the_threshold(tmp_path: Path):
     data = people(impossible=True)
     for paragraph in data["data"][0]["paragraphs"]:
         paragraph["context"] += " " + "Then <b>nothing</b> more is said. " * 20
-    source = read(written(tmp_path / "q.json", data), replace(READING, longest=200), QuestionsAsk(Holdout(0.4)))
+    source = read(written(tmp_path / "q.json", data), replace(READING, longest=200), TextAsk(Holdout(0.4)))
     model, recipe = Told(len(source.encoder("").text)), recipe_of(source)
     folder = RunFolder(tmp_path)
     plan = Plan("bert", DataAsk("q.json"), recipe, RunAsk())

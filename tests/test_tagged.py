@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from seminal.core import DataSpec, Order, Reading, UserError
 from seminal.data.split import Fold, Holdout
-from seminal.data.tagged import TaggedAsk, read
-from seminal.data.text_rows import TextSource
+from seminal.data.tagged import read
+from seminal.data.text_rows import TextAsk, TextSource
 from seminal.pieces.tokens import NOTHING, PAD, UNKNOWN
 from seminal.runs.codec import from_json, to_json
 from seminal.tasks.tagging import Tagging, spans
@@ -62,7 +62,7 @@ def kept(source: TextSource, split: str) -> list[list[tuple[str, str]]]:
 
 @pytest.mark.parametrize("name", ["news.conll", "news.conll.gz", "news.bio"])
 def test_columns_of_conll(tmp_path: Path, name):
-    source = read(conll(tmp_path / name), READING, TaggedAsk(split=Holdout(0.25)))
+    source = read(conll(tmp_path / name), READING, TextAsk(split=Holdout(0.25)))
     spec = source.spec
     assert (spec.name, spec.kind, spec.batched_by) == ("news", "tagged", "tokens")
     assert spec.classes == ("B-LOC", "B-PER", "I-PER", "O")
@@ -83,18 +83,18 @@ def test_a_folder_brings_its_own_parts_and_rare_words_are_unknown(tmp_path: Path
     folder = tmp_path / "ner"
     for part in ("train", "dev", "testa"):
         conll(folder / f"{part}.conll", CONLL + ("\nBergen NN O B-LOC\n" if part == "train" else ""))
-    source = read(folder, READING, TaggedAsk())
+    source = read(folder, READING, TextAsk())
     assert dict(source.spec.counts) == {"train": 25, "val": 24, "testa": 24}
     words = source.encoder("").text
     assert words.ids(["Oslo", "Bergen", "Paris", "<pad>", "</s>"])[1:] == [UNKNOWN] * 4
     assert words.ids(["Oslo"])[0] > UNKNOWN
-    small = read(folder, replace(READING, vocabulary=7), TaggedAsk())
+    small = read(folder, replace(READING, vocabulary=7), TextAsk())
     assert small.spec.vocabulary == {"text": 7}
 
 
 def test_words_with_spaces_in_files_with_tabs(tmp_path: Path):
     text = "New York\tB-LOC\nis\tO\nbig\tO\n\n" * 12
-    source = read(conll(tmp_path / "x.tsv", text), READING, TaggedAsk())
+    source = read(conll(tmp_path / "x.tsv", text), READING, TextAsk())
     assert source.encoder("").text.ids(["New York"]) != [UNKNOWN]
     assert source.spec.tokens["train"] % 3 == 0
 
@@ -104,14 +104,14 @@ def test_universal_dependencies(tmp_path: Path):
         "# text = Don't go\n1-2\tDon't\t_\t_\t_\t_\t_\t_\t_\t_\n1\tDo\tdo\tAUX\tVB\t_\t3\taux\t_\t_\n"
         "2\tn't\tnot\tPART\tRB\t_\t3\tadv\t_\t_\n2.1\tx\t_\t_\t_\t_\t_\t_\t_\t_\n3\tgo\tgo\tVERB\tVB\t_\t0\troot\t_\t_\n\n"
     )
-    source = read(conll(tmp_path / "en.conllu", block * 9), READING, TaggedAsk())
+    source = read(conll(tmp_path / "en.conllu", block * 9), READING, TextAsk())
     assert source.spec.classes == ("AUX", "PART", "VERB")
     assert kept(source, "val")[0] == [("Do", "AUX"), ("n't", "PART"), ("go", "VERB")]
     assert Tagging().fitted(source.spec).goal.metric == "accuracy"
 
 
 def test_long_sentences_are_cut_and_told(tmp_path: Path):
-    source = read(conll(tmp_path / "x.conll"), replace(READING, longest=4), TaggedAsk())
+    source = read(conll(tmp_path / "x.conll"), replace(READING, longest=4), TextAsk())
     assert source.spec.longest == {"text": 4}
     assert any("sentences of x.conll cut to their first 4 tokens" in note for note in source.spec.notes)
     assert max(map(len, kept_lengths(source))) == 4
@@ -131,7 +131,7 @@ def test_a_label_that_only_validation_has_counts_as_missed(tmp_path: Path):
     folder = tmp_path / "ner"
     conll(folder / "train.conll")
     conll(folder / "val.conll", "Rome B-CITY\n.\tO\n")
-    source = read(folder, READING, TaggedAsk())
+    source = read(folder, READING, TextAsk())
     assert "B-CITY" in source.spec.classes
     assert source.spec.class_counts[source.spec.classes.index("B-CITY")] == 0
     assert "val.conll has labels that training does not show: B-CITY" in source.spec.notes
@@ -155,12 +155,12 @@ def test_a_label_that_only_validation_has_counts_as_missed(tmp_path: Path):
 def test_a_mistake_is_one_clear_sentence(tmp_path: Path, text, ask, says):
     (tmp_path / "x.conll").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=says):
-        read(tmp_path / "x.conll", READING, TaggedAsk(**ask))
+        read(tmp_path / "x.conll", READING, TextAsk(**ask))
 
 
 def test_bad_sentences_are_left_out_where_the_user_says_so(tmp_path: Path):
     path = conll(tmp_path / "x.conll", CONLL + "\nword\nword NN O O\n")
-    source = read(path, READING, TaggedAsk(on_bad_row="skip"))
+    source = read(path, READING, TextAsk(on_bad_row="skip"))
     assert sum(source.spec.counts.values()) == len(SENTENCES)
     assert any("1 sentences of x.conll left out" in note and "without a label" in note for note in source.spec.notes)
 
@@ -170,7 +170,7 @@ def test_bad_sentences_are_left_out_where_the_user_says_so(tmp_path: Path):
 
 def test_order_is_a_pure_function_and_ranks_share_each_batch(tmp_path: Path):
     path = conll(tmp_path / "x.conll")
-    source, other = (read(path, READING, TaggedAsk()) for _ in range(2))
+    source, other = (read(path, READING, TextAsk()) for _ in range(2))
     order = Order("train", 30, seed=1, epoch=4, shuffle=True)
     whole = list(source.batches(order))
     assert sorted(torch.cat([b["index"] for b in whole]).tolist()) == list(range(source.spec.counts["train"]))
@@ -186,7 +186,7 @@ def test_order_is_a_pure_function_and_ranks_share_each_batch(tmp_path: Path):
 
 
 def test_an_encoder_is_kept_as_json_and_reads_lines(tmp_path: Path):
-    encoder = read(conll(tmp_path / "x.conll"), READING, TaggedAsk()).encoder("standard")
+    encoder = read(conll(tmp_path / "x.conll"), READING, TextAsk()).encoder("standard")
     again = from_json(to_json(encoder))
     assert again == encoder
     ((names, batch),) = again.encode(["Anna lives  in Narvik", "", "Oslo " * 50], 8)

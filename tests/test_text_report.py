@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from in_browser import window_on
 from seminal.core import DataSpec, Goal, Memory, Optim, Order, Reading, Recipe, UserError
 from seminal.data import labelled, stream, tagged
+from seminal.data.text_rows import TextAsk
 from seminal.data.vocabulary import WORDPIECE
 from seminal.papers import transformer
 from seminal.pieces.tokens import PAD, UNKNOWN
@@ -354,7 +355,7 @@ def test_the_sentences_of_a_tagger_with_the_most_wrong_labels(tmp_path: Path) ->
     lines = "\n\n".join("\n".join(f"{word} {names[word]}" for word in row.split()) for row in rows)
     for split in ("train", "val"):
         (tmp_path / f"{split}.conll").write_text(f"{lines}\n\n{lines}\n")
-    source = tagged.read(tmp_path, Reading("tagged", tokens="words"), tagged.TaggedAsk())
+    source = tagged.read(tmp_path, Reading("tagged", tokens="words"), TextAsk())
     encoder, classes = source.encoder("none"), source.spec.classes
     table = torch.zeros(source.spec.vocabulary["text"], len(classes))
     told = names | {"Oslo": "O", "Kim": "B-PER"}  # Oslo is always wrong, and surely; Kim is wrong, but hardly

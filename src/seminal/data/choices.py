@@ -19,10 +19,10 @@ from seminal.core import Batch, Reading, UserError
 from seminal.data import lines as text_lines
 from seminal.data.labelled_columns import listed
 from seminal.data.labelled_table import ENDINGS, TextTable, text_table
-from seminal.data.split import Fold, Holdout
+from seminal.data.split import Holdout
 from seminal.data.text_rows import (
     CHUNK,
-    Known,
+    TextAsk,
     TextRows,
     TextSource,
     cut_note,
@@ -85,16 +85,6 @@ class ChoicesEncoder:
 
 
 @dataclass(frozen=True)
-class ChoicesAsk:
-    """What the user said of the data."""
-
-    split: Holdout | Fold | None = None
-    vocabulary: int | None = None  # tokens, exactly
-    on_bad_row: str = "refuse"
-    known: Known | None = None
-
-
-@dataclass(frozen=True)
 class Choices:
     """One split as text."""
 
@@ -111,7 +101,7 @@ class Choices:
         return replace(self, beginnings=texts, endings=endings, labels=self.labels[rows], numbers=self.numbers[rows])
 
 
-def read(path: Path, reading: Reading, ask: ChoicesAsk, device: str = "cpu") -> TextSource:
+def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> TextSource:
     """The rows of a table, or of a folder of tables. The classes are called as the columns of the endings.
 
     Raises `UserError`: a column is missing, a cell is empty, a label names no ending (unless bad rows are skipped).
@@ -146,7 +136,7 @@ def _parts(files: Mapping[str, Path], on_bad_row: str, notes: list[str], wanted:
     return parts
 
 
-def _encoder(parts: Mapping[str, Choices], reading: Reading, ask: ChoicesAsk) -> ChoicesEncoder:
+def _encoder(parts: Mapping[str, Choices], reading: Reading, ask: TextAsk) -> ChoicesEncoder:
     train = next(iter(parts.values()))
     if ask.known is not None:
         return ChoicesEncoder(ask.known.words.text, ask.known.words.longest, len(train.names))

@@ -24,6 +24,7 @@ from seminal.data.split import Fold, Holdout
 from seminal.data.text_rows import (
     CHUNK,
     Known,
+    TextAsk,
     TextRows,
     TextSource,
     cut_note,
@@ -119,16 +120,6 @@ class Windows:
         return end - len(text.lstrip()), start + len(text.rstrip())
 
 
-@dataclass(frozen=True)
-class QuestionsAsk:
-    """What the user said of the data."""
-
-    split: Holdout | Fold | None = None
-    vocabulary: int | None = None  # tokens, exactly
-    on_bad_row: str = "refuse"
-    known: Known | None = None
-
-
 class QuestionSource(TextSource):
     """The windows as batches, and the questions behind them."""
 
@@ -137,7 +128,7 @@ class QuestionSource(TextSource):
         self.windows = windows
 
 
-def read(path: Path, reading: Reading, ask: QuestionsAsk, device: str = "cpu") -> QuestionSource:
+def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> QuestionSource:
     """The questions of a file, or of a folder of files. Of a file, some contexts are held out for validation with all
     their questions, so that none is on both sides.
 
@@ -175,7 +166,7 @@ def _by_context(part: Questions, split: Holdout | Fold) -> np.ndarray:
     return marks
 
 
-def _encoder(parts: Mapping[str, Questions], reading: Reading, ask: QuestionsAsk) -> QuestionEncoder:
+def _encoder(parts: Mapping[str, Questions], reading: Reading, ask: TextAsk) -> QuestionEncoder:
     longest = ask.known.words.longest if ask.known else reading.longest
     if longest < LEAST:
         raise UserError(

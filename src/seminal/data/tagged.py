@@ -19,9 +19,9 @@ import torch
 
 from seminal.core import Batch, Reading, UserError
 from seminal.data import lines as text_lines
-from seminal.data.split import Fold, Holdout
+from seminal.data.split import Holdout
 from seminal.data.text_rows import (
-    Known,
+    TextAsk,
     TextRows,
     TextSource,
     cut_note,
@@ -86,16 +86,6 @@ class TaggedEncoder:
 
 
 @dataclass(frozen=True)
-class TaggedAsk:
-    """What the user said of the data."""
-
-    split: Holdout | Fold | None = None
-    vocabulary: int | None = None  # words, or tokens, exactly
-    on_bad_row: str = "refuse"
-    known: Known | None = None
-
-
-@dataclass(frozen=True)
 class Sentences:
     """One split as text."""
 
@@ -110,7 +100,7 @@ class Sentences:
         return Sentences(words, labels, self.numbers[rows], self.place)
 
 
-def read(path: Path, reading: Reading, ask: TaggedAsk, device: str = "cpu") -> TextSource:
+def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> TextSource:
     """The sentences of a file, or of a folder of files.
 
     Raises `UserError`: a line has no label or too few columns (unless bad sentences are skipped), or there is only one
@@ -137,7 +127,7 @@ def read(path: Path, reading: Reading, ask: TaggedAsk, device: str = "cpu") -> T
     return TextSource(spec, encoder, rows, device)
 
 
-def _encoder(parts: Mapping[str, Sentences], reading: Reading, ask: TaggedAsk) -> TaggedEncoder:
+def _encoder(parts: Mapping[str, Sentences], reading: Reading, ask: TextAsk) -> TaggedEncoder:
     if ask.known is not None:
         return TaggedEncoder(ask.known.words.text, ask.known.words.longest, reading.framed)
     size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None

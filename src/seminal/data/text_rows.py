@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seminal.core import Batch, DataSpec, Encoder, Order, Reading, UserError
 from seminal.data import lines as text_lines
+from seminal.data.split import Fold, Holdout
 from seminal.data.token_batches import Epochs
 from seminal.data.token_store import TokenStore
 from seminal.data.vocabulary import SPACE, Vocabulary
@@ -62,6 +63,16 @@ class Known:
     def words(self) -> TextEncoder:
         """The vocabulary and the length of texts."""
         return cast(TextEncoder, self.encoder)
+
+
+@dataclass(frozen=True)
+class TextAsk:
+    """What the user said of texts whose columns need no names."""
+
+    split: Holdout | Fold | None = None
+    vocabulary: int | None = None  # tokens, exactly
+    on_bad_row: str = "refuse"
+    known: Known | None = None
 
 
 def files_in(path: Path, endings: Sequence[str], known: Known | None) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from seminal.core import Reading, Source, UserError
 from seminal.data import images, tables
 from seminal.data.split import Fold, Holdout
 from seminal.data.table_file import ENDINGS as TABLES
-from seminal.data.text_rows import Known
+from seminal.data.text_rows import Known, TextAsk
 from seminal.pieces.measure import example_size
 from seminal.runs.asks import DataAsk
 from seminal.runs.shelf import nearest, papers, reading_of
@@ -81,7 +81,7 @@ def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Kno
 
     if is_tagged(path):
         _refuse_other_labels(path, known, tagged.TaggedEncoder, "a label for each word")
-        return tagged.read(path, reading, tagged.TaggedAsk(split, ask.vocab_size, known=known), device)
+        return tagged.read(path, reading, TextAsk(split, ask.vocab_size, ask.on_bad_file, known), device)
     _refuse_other_labels(path, known, labelled.LabelledEncoder, "a label for each text")
     asked_labels = labelled.LabelledAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file, known)
     return labelled.read(path, reading, asked_labels, device)
@@ -114,11 +114,11 @@ def _framed(
     if form == "documents":
         return documents.read(path, reading, documents.DocumentsAsk(split, size, known), device)
     if form == "questions":
-        return questions.read(path, reading, questions.QuestionsAsk(split, size, bad, known), device)
+        return questions.read(path, reading, TextAsk(split, size, bad, known), device)
     if form == "choices":
-        return choices.read(path, reading, choices.ChoicesAsk(split, size, bad, known), device)
+        return choices.read(path, reading, TextAsk(split, size, bad, known), device)
     if form == "tagged":
-        return tagged.read(path, reading, tagged.TaggedAsk(split, size, bad, known), device)
+        return tagged.read(path, reading, TextAsk(split, size, bad, known), device)
     asked = labelled.LabelledAsk(ask.source, ask.target, split, size, bad, known, ask.task)
     return labelled.read(path, reading, asked, device)
 

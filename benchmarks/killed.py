@@ -28,7 +28,7 @@ import seminal
 from measuring import arguments, machine, write
 from seminal.report.terminal import say
 
-SEMINAL = (sys.executable, "-m", "seminal.cli")
+SEMINAL = (sys.executable, "-m", "seminal")
 DIGITS = ("train", "resnet20", "digits", "--precision", "fp32", "--save-every", "0.2")
 WEIGHTS = ("last.safetensors", "best.safetensors")
 UNTIMED = ("seconds", "rows_per_s")  # columns of metrics.csv that hold times

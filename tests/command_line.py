@@ -24,7 +24,7 @@ import numpy as np
 from pictures_on_disk import save
 from seminal.cli import main
 
-SEMINAL = [sys.executable, "-m", "seminal.cli"]
+SEMINAL = [sys.executable, "-m", "seminal"]
 DIGITS = ["train", "resnet20", "digits", "--epochs", "3", "--precision", "fp32"]
 FILES = {  # of a finished run
     *("best.safetensors", "command.txt", "env.json", "labels.json", "last.safetensors", "last.state", "log.txt"),

@@ -67,7 +67,7 @@ def test_training_on_text_is_compared_on_equal_terms(train_text, script, monkeyp
     assert pairs["torch"] == pairs["seminal"]
     assert text["transformers"] == text["seminal"]
     assert text["seminal"]["target"] == 2 * 16 * (train_text.READ - 1)
-    words = script("readme").measured(tmp_path / "results", tmp_path)
+    words = "\n".join(script("told_speed").train_text(found))
     rate = found["rows"][1]["target_tokens_per_s"]["transformers"]["median"]
     assert "| gpt2, 1 layers of width 16 | fp32 |" in words
     assert f" {rate:,.0f} | – | " in words
@@ -177,7 +177,7 @@ def test_sst2_goes_on_with_the_runs_that_are_missing(script, monkeypatch, tmp_pa
     best = found["results"][0]["top1"]
     assert best["mean"] == pytest.approx(0.81)
     assert best["sd"] == pytest.approx(0.01)
-    told = script("readme").measured(tmp_path, tmp_path / "results")
+    told = list(script("told_learning").sst2(found))
     assert "| bag | 2016 | 1.25 M | 81.0 ± 1.0 | 3 | 31.0 ± 1.0 |" in told
 
 
@@ -194,9 +194,12 @@ def test_the_readme_tells_of_translations(script, monkeypatch, tmp_path):
         for beam in (1, 5)
     ]
     rows = [{"model": "transformer", "training_seconds": 3000.0, "scores": scores}]
+    readme, path = script("readme"), "experiments/results/multi30k.json"
+    (tmp_path / path).parent.mkdir(parents=True)
     text = json.dumps({"command": "python experiments/multi30k.py", "machine": machine, "results": rows})
-    (tmp_path / "multi30k.json").write_text(text)
-    told = script("readme").measured(tmp_path / "none", tmp_path).splitlines()
+    (tmp_path / path).write_text(text)
+    told = readme.measured(readme.FIRST, tmp_path).splitlines()
+    assert told[-1].startswith("`python experiments/multi30k.py` · ")
     assert "| model | minutes of training | weights | greedy | beam 5 | chrF, widest beam |" in told
     assert "| transformer | 50 | best | 37.10 | 37.50 | 65.0 |" in told
     assert "| transformer | 50 | averaged | 38.10 | 38.50 | 65.0 |" in told
@@ -204,8 +207,8 @@ def test_the_readme_tells_of_translations(script, monkeypatch, tmp_path):
 
 
 def test_the_readme_tells_of_bert(script, monkeypatch, tmp_path):
-    """From files as `bert_pretraining.py` and `bert_stability.py` of experiments, and `bert.py` of benchmarks, write them."""
-    machine, spread = script("measuring").machine(), script("measuring").spread
+    """From results as `bert_pretraining.py`, `bert_stability.py` and `bert.py` write them."""
+    spread = script("measuring").spread
     arm = {"majority": 0.665, "train_loss": 0.5, "warmup": True, "epochs": 3}
     stable = [
         arm | {"optimiser": name, "seed": seed, "top1": top1, "failed": top1 < 0.67}
@@ -221,14 +224,12 @@ def test_the_readme_tells_of_bert(script, monkeypatch, tmp_path):
     speeds = [
         fast | {"attention": name, "ratio": spread(found)} for name, found in (("eager", (2, 3, 4)), ("sdpa", (1,)))
     ]
-    files = {
-        "bert_stability": {"settings": {"data": "mrpc"}, "cells": stable},
-        "bert_pretraining": {"settings": {"text": ["plays"]}, "cells": learned},
-        "bert": {"rows": 32, "results": speeds},
-    }
-    for name, words in files.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(words | {"command": f"python {name}", "machine": machine}))
-    told = script("readme").measured(tmp_path, tmp_path).splitlines()
+    learning, speed = script("told_learning"), script("told_speed")
+    told = [
+        *learning.bert_stability({"settings": {"data": "mrpc"}, "cells": stable}),
+        *learning.bert_pretraining({"settings": {"text": ["plays"]}, "cells": learned}),
+        *speed.bert({"rows": 32, "results": speeds}),
+    ]
     rows = [line for line in told if line.startswith(("| bertadam", "| adamw"))]
     assert rows == [
         "| bertadam | 3 | yes | 73.0 ± 9.9 | 66.0 to 80.0 | 0.500 | 1 of 2 |",

@@ -169,7 +169,7 @@ def test_accumulation_is_the_same_step_too(together, one_thread):
 
 def test_the_command_line_makes_one_run_of_two_processes(tmp_path, one_thread):
     words = ("train", "resnet20", "digits", "--epochs", "1", "--precision", "fp32", "--lr", "1e-4")
-    said = both("-m", "seminal.cli", *words, folder=tmp_path)
+    said = both("-m", "seminal", *words, folder=tmp_path)
     assert said.code == 0, said
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["resnet20-digits-1"]
     for label in ("recipe ", "data ", "best ", "report "):
@@ -188,7 +188,7 @@ def test_the_command_line_makes_one_run_of_two_processes(tmp_path, one_thread):
 def test_several_seeds_of_two_processes_are_one_set_of_runs(tmp_path):
     points(tmp_path / "points.csv")
     words = ("train", "mlp", "points.csv", "--target", "y", "--epochs", "1", "--precision", "fp32", "--seeds", "2")
-    said = both("-m", "seminal.cli", *words, folder=tmp_path)
+    said = both("-m", "seminal", *words, folder=tmp_path)
     assert said.code == 0, said
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mlp-points-seeds-1"]
     parent = tmp_path / "runs" / "mlp-points-seeds-1"

@@ -38,6 +38,8 @@ class Config:
     joint: int = 1200  # units above both
     maxout: tuple[int, int, int] = (240, 50, 240)  # maxout units above picture, class and both, in the discriminator …
     pieces: tuple[int, int, int] = (5, 5, 4)  # … and the linear pieces of each
+    dropout: float = 0.5  # probability, in the discriminator …
+    generator_dropout: float = 0.5  # … and in the generator
     in_channels: int = 1  # C
     size: tuple[int, int] = (28, 28)  # H, W
     outputs: int = 10  # K
@@ -52,7 +54,14 @@ class Config:
     def departures(self) -> tuple[Departure, ...]:
         """What differs from the network of Sec. 4.1."""
         printed = replace(Config(), in_channels=self.in_channels, size=self.size, outputs=self.outputs)
-        found = [] if self == printed else [Departure("other layer sizes", "chosen by you", "Sec. 4.1")]
+        undropped = replace(self, dropout=printed.dropout, generator_dropout=printed.generator_dropout)
+        found = [] if undropped == printed else [Departure("other layer sizes", "chosen by you", "Sec. 4.1")]
+        rates = ((self.dropout, "discriminator"), (self.generator_dropout, "generator"))
+        found += [
+            Departure(f"dropout {rate:g} in the {player} (paper: 0.5)", "the recipe says why", "Sec. 4.1")
+            for rate, player in rates
+            if rate != 0.5
+        ]
         return (*found, *changed_input(self, Config(), "Sec. 4.1"))
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
@@ -76,7 +85,7 @@ class Generator(nn.Module):
         self.by_class = nn.Linear(config.outputs, config.by_class)
         self.joint = nn.Linear(config.by_noise + config.by_class, config.joint)
         self.output = nn.Linear(config.joint, math.prod(shape))
-        self.dropout = Dropout(0.5)
+        self.dropout = Dropout(config.generator_dropout)
         self.layout = nn.Unflatten(1, shape)
 
     def forward(
@@ -103,7 +112,7 @@ class Discriminator(nn.Module):
         self.by_class = Maxout(nn.Linear(config.outputs, label), config.pieces[1])
         self.joint = Maxout(nn.Linear(config.maxout[0] + config.maxout[1], joint), config.pieces[2])
         self.output = nn.Linear(config.maxout[2], 1)
-        self.dropout = Dropout(0.5)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self, pictures: Float[Tensor, "batch channels height width"], labels: Int[Tensor, " batch"]

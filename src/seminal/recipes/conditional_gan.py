@@ -1,5 +1,7 @@
 """Recipes for conditional generative adversarial nets."""
 
+from dataclasses import replace
+
 from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.conditional_gan import VARIANTS
 from seminal.recipes.pictures import two_perceptrons
@@ -46,4 +48,6 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """The same game with Adam, and larger steps than Radford et al. 2015 took."""
-    return two_perceptrons(variant, VARIANTS[variant], Game(conditional=True))
+    recipe = two_perceptrons(variant, replace(VARIANTS[variant], generator_dropout=0.0), Game(conditional=True))
+    dropout = "none in the generator: it took the dropped units for its noise, and without them drew one picture for a class"
+    return replace(recipe, sources={**recipe.sources, "model": dropout})

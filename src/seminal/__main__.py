@@ -1,4 +1,4 @@
-"""``python -m seminal.cli``."""
+"""``python -m seminal`` is ``seminal``."""
 
 import sys
 

@@ -1,0 +1,54 @@
+"""What the pages say of the doctor, and of runs that were killed: a function for each file of results gives its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from told import grid, ratio_of, share
+
+
+def doctor(result: dict[str, Any]) -> Iterator[str]:
+    """Scores on the programs."""
+    found, guess = result["doctor"], result["guesses"][0]
+    sick, well = found["top_1"]["n"], found["false_alarms"]["n"]
+    yield f"**The doctor** on {sick} programs with known faults, on which its rules were developed (others will do worse),"
+    yield f"and on {well} healthy ones beside them; 95 % Wilson intervals."
+    rows = [
+        (name, *(share(scores[key]) for key in ("top_1", "recall", "precision", "false_alarms")))
+        for name, scores in (("doctor", found), (f"always says {guess['names'][0]}", guess["scores"]))
+    ]
+    heads = ("", "first finding right", "causes found (recall)", "findings right (precision)", "false alarms")
+    yield from grid(heads, rows)
+    ratio, seconds = result["times"]["ratio_to_own_training"], result["times"]["seconds"]
+    yield ""
+    quartiles = f"{ratio['first_quartile']:.1f} to {ratio['third_quartile']:.1f}"
+    yield f"It took {ratio['median']:.1f} times the program's own training (median; quartiles {quartiles}),"
+    yield f"{seconds['median']:.0f} s in the median."
+
+
+def healthy(result: dict[str, Any]) -> Iterator[str]:
+    """False alarms."""
+    alarms = result["programs"]["false_alarms"]
+    yield f"**Healthy programs** of many kinds, written for this purpose: false alarms {share(alarms)}, {alarms['hits']} of"
+    yield f"{alarms['n']}. Two rules were mended on them after a first run, so others may do worse."
+
+
+def watching(result: dict[str, Any]) -> Iterator[str]:
+    """What watching costs."""
+    yield "**Watching** at its defaults: steps of a watched model over steps of the same model alone, in turns; the weights"
+    yield "of both are the same to the bit."
+    rows = [
+        (f"{r['model']}, {r['batch']}", f"{r['step_ms']:.3g} ms", ratio_of(r["ratio"]), f"{r['first_turn']:.3f}")
+        for r in result["results"]
+    ]
+    yield from grid(("model, batch", "step", "watched / plain (range, n)", "the first turn"), rows)
+
+
+def killed(result: dict[str, Any]) -> Iterator[str]:
+    """What a kill changes."""
+    wrong = {name for run in result["runs"] for name in run["differences"]}
+    same = "NO" if wrong & {"last.safetensors", "best.safetensors"} else "yes"
+    once = "NO" if "metrics.csv" in wrong or any(name.startswith("epochs") for name in wrong) else "yes"
+    yield f"**Killed** with SIGKILL {result['kills']} times at random instants and resumed. Final weights bit-identical to an"
+    yield f"uninterrupted run: {same}. Each epoch once in `metrics.csv`: {once}."

@@ -131,9 +131,9 @@ def multi30k(result: dict[str, Any]) -> Iterator[str]:
         for weights in dict.fromkeys(score["weights"] for score in r["scores"]):
             found = {score["beam"]: score for score in r["scores"] if score["weights"] == weights}
             bleu = [f"{found[n]['sacrebleu']:.2f}" if n in found else "–" for n in widths]
-            minutes = f"{r['training_seconds'] / 60:.0f}"
+            minutes = f"{r['training_seconds'] / 60:.0f} ({r['threads']})"
             rows.append((r["model"], minutes, weights, *bleu, f"{found[max(found)]['chrf']:.1f}"))
-    heads = ("model", "minutes of training", "weights", *(f"beam {n}" if n > 1 else "greedy" for n in widths))
+    heads = ("model", "minutes of training (threads)", "weights", *(f"beam {n}" if n > 1 else "greedy" for n in widths))
     yield from grid((*heads, "chrF, widest beam"), rows)
     yield ""
     _, _, signature = results[0]["scores"][0]["signature"].partition(" · ")  # without the search

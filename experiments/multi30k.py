@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # what the benchmarks share
+import torch
+
 from measuring import arguments, machine
 from seminal.core import Order
 from seminal.decode.beam import Beam
@@ -73,6 +75,7 @@ def scores(folder: RunFolder, asked: argparse.Namespace) -> dict[str, Any]:
         "settings": repr(plan.recipe.model),
         "recipe": {"epochs": plan.recipe.epochs, "batch_tokens": plan.recipe.batch, "lr": plan.recipe.lr},
         "training_seconds": diary["seconds"],
+        "threads": torch.get_num_threads(),
         "curve": diary["rows"],
         "scores": rows,
     }

@@ -193,16 +193,16 @@ def test_the_readme_tells_of_translations(script, monkeypatch, tmp_path):
         for weights, bleu in (("best", 37.0), ("averaged", 38.0))
         for beam in (1, 5)
     ]
-    rows = [{"model": "transformer", "training_seconds": 3000.0, "scores": scores}]
+    rows = [{"model": "transformer", "training_seconds": 3000.0, "threads": 2, "scores": scores}]
     readme, path = script("readme"), "experiments/results/multi30k.json"
     (tmp_path / path).parent.mkdir(parents=True)
     text = json.dumps({"command": "python experiments/multi30k.py", "machine": machine, "results": rows})
     (tmp_path / path).write_text(text)
     told = readme.measured(readme.FIRST, tmp_path).splitlines()
     assert told[-1].startswith("`python experiments/multi30k.py` · ")
-    assert "| model | minutes of training | weights | greedy | beam 5 | chrF, widest beam |" in told
-    assert "| transformer | 50 | best | 37.10 | 37.50 | 65.0 |" in told
-    assert "| transformer | 50 | averaged | 38.10 | 38.50 | 65.0 |" in told
+    assert "| model | minutes of training (threads) | weights | greedy | beam 5 | chrF, widest beam |" in told
+    assert "| transformer | 50 (2) | best | 37.10 | 37.50 | 65.0 |" in told
+    assert "| transformer | 50 (2) | averaged | 38.10 | 38.50 | 65.0 |" in told
     assert "`BLEU nrefs:1 · chrF nrefs:1`" in told
 
 

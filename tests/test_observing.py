@@ -51,6 +51,24 @@ def test_overfitting_is_named_where_longer_training_did_harm():
     assert not epochs.judged(calm, Goal("top1"))
 
 
+def test_a_classifier_that_guesses_is_not_called_healthy(tmp_path):
+    """Steps as large as the weights throw it to where all classes are as probable, below its first loss."""
+    words = ("resnet20", "digits", "--opt", "adam", "--lr", "1", "--epochs", "3", "--device", "cpu", "--name", "run")
+    said = typed("train", *words, *QUICK, folder=tmp_path)
+    assert "lr_high (0.70)" in said.out
+    assert "guessing among 10 classes has 2.3" in (tmp_path / "runs" / "run" / "report.html").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_the_loss_of_guessing():
+    guess = _epochs([9.0, 2.30], [9.0, 2.31], [0.1, 0.1])
+    assert "guessing among 10 classes has 2.3" in epochs.guessing(guess, 10)
+    assert not epochs.guessing(guess, 20)  # better than guessing among twenty
+    assert not epochs.guessing(_epochs([9.0, 2.30], [9.0, 2.1], [0.1, 0.2]), 10)
+    assert not epochs.guessing([], 10)
+
+
 def test_latent_variables_that_no_row_moves_are_named():
     bound = [{"val_bound": -200.0, "val_active": 0.0, "val_kl": 1e-3, "train_loss": 200.0, "val_loss": 200.0}] * 6
     (found,) = epochs.judged(bound, Goal("bound"))

@@ -14,13 +14,15 @@ from statistics import median
 
 from seminal.doctor import remedies
 from seminal.doctor.findings import Finding, Verdict
-from seminal.doctor.loss_curve import Curve, curve
+from seminal.doctor.loss_curve import Curve, curve, thrown_back
 from seminal.doctor.uncorrected import uncorrected_adam
 from seminal.doctor.vitals import Vitals, Weight
 
 FEWEST = 3  # steps of which more than the loss was written down, before anything is said
 NAMED = 0.5  # confidence below which nothing is named
 ALMOST = 0.9  # of the steps: practically always
+LARGE = 0.1  # of a weight: a step of DeepDiagnosis and TheDeepChecker that is too large
+LITTLE = 0.3  # of the first level: a fall that does not make up for having been thrown far above it
 SLOW = frozenset({"lr_low", "epochs_few", "optimizer", "underfitting", "saddle_plateau", "vanishing_gradient"})
 
 
@@ -311,23 +313,36 @@ def gradient_clip(vitals: Vitals, loss: Curve | None) -> Finding | None:
 
 
 def lr_high(vitals: Vitals, loss: Curve | None) -> Finding | None:
-    """Steps of more than a tenth of the weights (DeepDiagnosis, TheDeepChecker), and a loss that rises or leaps. A few such
-    steps at the start can have killed all units, so that later ones are small."""
-    if loss is None or loss.falls or vitals.broken:
+    """Steps of more than a tenth of the weights (DeepDiagnosis, TheDeepChecker), and a loss that rises or leaps; or one that
+    was thrown far up and then found no more than the best answer that is the same for all rows. A few such steps at the start
+    can have killed all units, so that later ones are small."""
+    if loss is None or vitals.broken:
         return None
+    back = thrown_back(vitals.loss, loss.first)
+    if loss.falls and (back is None or loss.fall > LITTLE):
+        return None
+    large = large_steps(vitals, 0.01 if loss.last > 3 * loss.first else LARGE)
+    if not large:
+        return None
+    course = f"{loss.first:.3g} → {loss.last:.3g}, up to {loss.highest:.3g}"
+    return too_fast(0.8, large, f"the loss {'was thrown back' if loss.falls else 'does not fall'} ({course})")
+
+
+def too_fast(confidence: float, *evidence: str) -> Finding:
+    """A rate that is too high, and what it explains."""
+    explains = SLOW | {"exploding_gradient", "dead_relu", "saturation"}
+    return Finding("lr_high", confidence, evidence, (remedies.rate(0.1), remedies.warmed(0.1)), explains=explains)
+
+
+def large_steps(vitals: Vitals, least: float = LARGE) -> str:
+    """How large the steps are; empty where they are less than ``least`` of the weights in the median, and never reach three
+    tenths."""
     ratio, largest = _update_ratio(vitals), max(_ratios(vitals), default=math.nan)
-    if not (ratio > 0.1 or largest > 0.3 or (loss.last > 3 * loss.first and ratio > 0.01)):
-        return None
-    return Finding(
-        "lr_high",
-        0.8,
-        (
-            f"a step changes weights by {ratio:.1%} of their size (median), by {largest:.1%} where it is most; 0.01 to 1 % "
-            "is usual",
-            f"the loss does not fall ({loss.first:.3g} → {loss.last:.3g}, up to {loss.highest:.3g})",
-        ),
-        (remedies.rate(0.1), remedies.warmed(0.1)),
-        explains=SLOW | {"exploding_gradient", "dead_relu", "saturation"},
+    if not (ratio > least or largest > 3 * LARGE):
+        return ""
+    return (
+        f"a step changes weights by {ratio:.1%} of their size (median), by {largest:.1%} where it is most; 0.01 to 1 % is "
+        "usual"
     )
 
 

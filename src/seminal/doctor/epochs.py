@@ -4,6 +4,8 @@ The second question of the General Guide. Training loss small, validation loss l
 training longer did harm: the validation loss has risen clearly from its lowest while the training loss went on falling,
 and the metric by which checkpoints are chosen has got worse too, by more than its own noise.
 
+A classifier whose loss is that of guessing has learned nothing, whatever its first loss was.
+
 Of models that make rows: latent variables that differ from no row to another are ignored; and a discriminator that is
 right and sure from beginning to end, while what is made does not come nearer to real rows, teaches nothing.
 """
@@ -27,6 +29,7 @@ SURE = 0.02  # nats of the discriminator's loss, 1.39 where it cannot tell real 
 NEARER = 0.7  # of the distance at the start: what was made has come nearer to real rows
 NOISE = 3.0  # times the median change from one epoch to the next
 WORSE = 0.02  # of the metric's size
+GUESS = 0.98  # of the loss of one who takes all classes to be as probable
 
 
 Rows = Sequence[Mapping[str, float | None]]
@@ -106,6 +109,18 @@ def same_answers(rows: Rows, goal: Goal, vitals: Vitals) -> Finding | None:
         f"{goal.metric} on validation rows is {metric[-1]:.3g} after each of the last {SAME} epochs: one answer for all"
     )
     return Finding("optimizer", 0.55, (*evidence, says), cures())
+
+
+def guessing(rows: Rows, classes: int) -> str:
+    """Whether the cross-entropy of the last epoch, in training and validation, is that of giving ``classes`` classes the same
+    probability: the numbers, or nothing."""
+    train, val = _column(rows, "train_loss"), _column(rows, "val_loss")
+    if classes < 2 or not train or not val or min(train[-1], val[-1]) < GUESS * math.log(classes):
+        return ""
+    return (
+        f"the last epoch's loss is {train[-1]:.3g} in training and {val[-1]:.3g} in validation; "
+        f"guessing among {classes} classes has {math.log(classes):.3g}"
+    )
 
 
 def _column(rows: Rows, name: str) -> list[float]:

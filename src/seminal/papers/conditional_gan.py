@@ -38,8 +38,7 @@ class Config:
     joint: int = 1200  # units above both
     maxout: tuple[int, int, int] = (240, 50, 240)  # maxout units above picture, class and both, in the discriminator …
     pieces: tuple[int, int, int] = (5, 5, 4)  # … and the linear pieces of each
-    dropout: float = 0.5  # probability, in the discriminator …
-    generator_dropout: float = 0.5  # … and in the generator
+    dropped_by_noise: bool = False  # the generator's dropped units are a part of its noise, in use as in training
     in_channels: int = 1  # C
     size: tuple[int, int] = (28, 28)  # H, W
     outputs: int = 10  # K
@@ -51,23 +50,25 @@ class Config:
             raise UserError(f"{spec.name} has no classes to ask for. Give a folder for each class, or use `gan`.")
         return replace(self, in_channels=channels, size=size, outputs=spec.outputs)
 
+    @property
+    def drawn(self) -> int:
+        """How many numbers of noise a picture needs."""
+        return self.latent + self.dropped_by_noise * (self.by_noise + self.by_class + self.joint)
+
     def departures(self) -> tuple[Departure, ...]:
         """What differs from the network of Sec. 4.1."""
         printed = replace(Config(), in_channels=self.in_channels, size=self.size, outputs=self.outputs)
-        undropped = replace(self, dropout=printed.dropout, generator_dropout=printed.generator_dropout)
-        found = [] if undropped == printed else [Departure("other layer sizes", "chosen by you", "Sec. 4.1")]
-        rates = ((self.dropout, "discriminator"), (self.generator_dropout, "generator"))
-        found += [
-            Departure(f"dropout {rate:g} in the {player} (paper: 0.5)", "the recipe says why", "Sec. 4.1")
-            for rate, player in rates
-            if rate != 0.5
-        ]
+        printed = replace(printed, dropped_by_noise=self.dropped_by_noise)
+        found = [] if self == printed else [Departure("other layer sizes", "chosen by you", "Sec. 4.1")]
+        if self.dropped_by_noise:
+            says = "units are dropped when pictures are drawn for use too (paper: does not say)"
+            found.append(Departure(says, "as in training: Isola et al. 2017, Sec. 3.1", "Sec. 4.1"))
         return (*found, *changed_input(self, Config(), "Sec. 4.1"))
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
         """(batch, C, H, W) pictures in [0, 1], (batch, Z) noise, (batch,) classes."""
         pictures = torch.rand(batch, self.in_channels, *self.size)
-        return pictures, torch.rand(batch, self.latent), torch.arange(batch) % self.outputs
+        return pictures, torch.rand(batch, self.drawn), torch.arange(batch) % self.outputs
 
 
 # ------------------------------------------------------------------------------------------------- the contribution
@@ -75,7 +76,12 @@ class Config:
 
 class Generator(nn.Module):
     """G(z | y): noise and class each have a rectified layer of their own, and meet in a third. Half of the rectified units
-    are dropped in training."""
+    are dropped in training.
+
+    What is dropped changes the pictures of a class far more than z does, and the network takes it for its noise: one that
+    drops nothing afterwards draws one picture for each class. With ``dropped_by_noise`` it therefore drops in use too, and
+    each unit has a number of the noise that says whether: the same noise is the same picture.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -85,16 +91,21 @@ class Generator(nn.Module):
         self.by_class = nn.Linear(config.outputs, config.by_class)
         self.joint = nn.Linear(config.by_noise + config.by_class, config.joint)
         self.output = nn.Linear(config.joint, math.prod(shape))
-        self.dropout = Dropout(config.generator_dropout)
+        self.dropout = Dropout(0.5)
+        self.sizes = (
+            [config.latent, config.by_noise + config.by_class, config.joint] if config.dropped_by_noise else None
+        )
         self.layout = nn.Unflatten(1, shape)
 
     def forward(
         self, noise: Float[Tensor, "batch latent"], labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch channels height width"]:
+        z, *chances = noise.split(self.sizes, dim=1) if self.sizes else (noise,)
         y = F.one_hot(labels, self.classes).to(noise.dtype)
-        x = torch.cat([self.by_noise(noise), self.by_class(y)], dim=1)  # (B, 200 + 1000)
-        x = self.dropout(F.relu(x))
-        x = self.dropout(F.relu(self.joint(x)))  # (B, 1200)
+        x = F.relu(torch.cat([self.by_noise(z), self.by_class(y)], dim=1))  # (B, 200 + 1000)
+        x = 2 * x * (chances[0] < 0.5) if chances else self.dropout(x)
+        x = F.relu(self.joint(x))  # (B, 1200)
+        x = 2 * x * (chances[1] < 0.5) if chances else self.dropout(x)
         pictures: Tensor = self.layout(self.output(x).sigmoid())  # (B, 784) -> (B, 1, 28, 28)
         return pictures
 
@@ -112,7 +123,7 @@ class Discriminator(nn.Module):
         self.by_class = Maxout(nn.Linear(config.outputs, label), config.pieces[1])
         self.joint = Maxout(nn.Linear(config.maxout[0] + config.maxout[1], joint), config.pieces[2])
         self.output = nn.Linear(config.maxout[2], 1)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = Dropout(0.5)
 
     def forward(
         self, pictures: Float[Tensor, "batch channels height width"], labels: Int[Tensor, " batch"]
@@ -164,7 +175,7 @@ def _facts() -> Iterator[Fact]:
 def build(config: Config) -> nn.Module:
     """The networks of ``config``. The paper does not say how weights start: as those of the paper it builds on do."""
     generator, discriminator = started(Generator(config), uniform(0.05)), started(Discriminator(config), uniform(0.005))
-    return Adversarial(generator, discriminator, config.latent, span=(0.0, 1.0))
+    return Adversarial(generator, discriminator, config.drawn, span=(0.0, 1.0))
 
 
 PAPER = Paper(

@@ -99,9 +99,24 @@ def verdict(diary: Diary, recipe: Recipe) -> Verdict:
     tuned = diary.vitals if recipe.transfer else None
     known = {finding.illness for finding in found.findings}
     curves = [finding for finding in epochs.judged(diary.rows, recipe.task.goal, tuned) if finding.illness not in known]
-    if not curves:
+    if curves:
+        return replace(found, findings=(*found.findings, *curves), decided=True, open_question="")
+    guesses = _guessing(diary, recipe)
+    if not guesses or found.findings or not found.decided:
         return found
-    return replace(found, findings=(*found.findings, *curves), decided=True, open_question="")
+    large = bedside.large_steps(diary.vitals)
+    if large:
+        return replace(found, findings=(bedside.too_fast(0.7, large, guesses),))
+    question = f"{guesses}. `seminal doctor` can find out by experiments why it has learned nothing"
+    return replace(found, decided=False, open_question=question)
+
+
+def _guessing(diary: Diary, recipe: Recipe) -> str:
+    """`epochs.guessing`, where the loss is a plain cross-entropy."""
+    task = recipe.task
+    if not isinstance(task, Classification) or task.loss != "cross_entropy":
+        return ""
+    return epochs.guessing(diary.rows, task.classes)
 
 
 def page(diary: Diary, recipe: Recipe) -> Doctor | None:

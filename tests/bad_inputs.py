@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 import torchvision
 
+from bad_bert import BERTS
 from bad_folders import (
     HOUSES,
     ROWS,
@@ -432,5 +433,5 @@ MISTAKES = [
         small_disk,
         leaves="disk/run",
     ),
-    *(Mistake(did, words, says, before) for did, words, says, before in TEXTS),
+    *(Mistake(did, words, says, before) for did, words, says, before in (*TEXTS, *BERTS)),
 ]

@@ -162,6 +162,11 @@ def _by_context(part: Questions, split: Holdout | Fold) -> np.ndarray:
     """ "train" or "val" for each question, the same for all of one context."""
     number: dict[str, int] = {}
     rows = [number.setdefault(question.context, len(number)) for question in part.asked]
+    if len(number) < 2:
+        raise UserError(
+            f"{part.place} asks about one text alone, and what is asked in validation should be of another: give more texts, "
+            "or a folder with train.json and val.json."
+        )
     marks: np.ndarray = split.assign(np.zeros(len(number)), stratify=False)[rows]
     return marks
 

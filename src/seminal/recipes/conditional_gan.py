@@ -49,5 +49,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """The same game with Adam, and larger steps than Radford et al. 2015 took."""
     recipe = two_perceptrons(variant, replace(VARIANTS[variant], dropped_by_noise=True), Game(conditional=True))
-    noise = "dropped units are part of the noise (Isola et al. 2017, Sec. 3.1): on digits, z alone gave one picture a class"
+    noise = (
+        "dropped units are part of the noise (Isola et al. 2017, Sec. 3.1): on digits, z alone gave one picture a class"
+    )
     return replace(recipe, sources={**recipe.sources, "model": noise})

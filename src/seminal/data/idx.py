@@ -4,8 +4,7 @@ The form is that of Y. LeCun, C. Cortes and C. Burges (1998): a magic number of 
 which 8 is the unsigned byte, and how many dimensions there are), each dimension in four bytes, the largest first, then the
 numbers. Fashion-MNIST, KMNIST and EMNIST come in it too, gzipped or not.
 
-To the rest of the package such a set is a `Tree` like a folder, so that one reader serves both: the picture 17 of
-``t10k-images-idx3-ubyte.gz`` is a file ``t10k-images[17]``, which reads as a PGM picture.
+To the rest of the package such a set is a folder: picture 17 of ``t10k-images-idx3-ubyte.gz`` is a file ``t10k-images[17]``.
 """
 
 from __future__ import annotations
@@ -14,13 +13,11 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from seminal.core import UserError
+from seminal.data.array_tree import ArrayTree
 from seminal.data.files import IN_MEMORY, Tree, hidden
 from seminal.data.image_layout import TEST, Entry, Layout
 from seminal.data.split import TRAIN
@@ -32,32 +29,13 @@ _SPLITS = {"train": TRAIN, "t10k": TEST, "test": TEST}
 _DIMENSIONS = {"images": 3, "labels": 1}
 
 
-@dataclass(frozen=True, eq=False)
-class IdxTree:
-    """The pictures of IDX files as a `Tree`, each a file of its own."""
-
-    where: str
-    pictures: Mapping[str, np.ndarray]  # beginning of the file's name -> (n, height, width) uint8
-    empty_folders: tuple[str, ...] = ()
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        return tuple(f"{stem}[{row}]" for stem, pictures in self.pictures.items() for row in range(len(pictures)))
-
-    def read(self, name: str, limit: int | None = None) -> bytes:
-        stem, _, row = name.removesuffix("]").rpartition("[")
-        picture = self.pictures[stem][int(row)]
-        height, width = picture.shape
-        return (b"P5 %d %d 255\n" % (width, height) + picture.tobytes())[:limit]
-
-
-def without_labels(tree: Tree) -> IdxTree | None:
+def without_labels(tree: Tree) -> ArrayTree | None:
     """The pictures of all IDX files of a folder, an archive or a file; None where there are none. Raises `UserError`."""
     found = {part["stem"]: _numbers(tree, name, part) for name, part in _files(tree) if _kind(part) == "images"}
-    return IdxTree(tree.where, found) if found else None
+    return ArrayTree(tree.where, found) if found else None
 
 
-def with_labels(tree: Tree) -> tuple[IdxTree, Layout] | None:
+def with_labels(tree: Tree) -> tuple[ArrayTree, Layout] | None:
     """The pictures of the IDX files of a set, their classes and splits; None where there are no such files.
 
     One pair of files is a set without a split, whatever its name; of two, ``train`` trains and ``t10k`` or ``test`` tests.
@@ -82,7 +60,7 @@ def with_labels(tree: Tree) -> tuple[IdxTree, Layout] | None:
         of = _SPLITS[split] if divided else ""
         entries += [Entry(f"{stem}[{row}]", str(label), of) for row, label in enumerate(labels.tolist())]
         folders |= {of: stem} if divided else {}
-    return IdxTree(tree.where, pictures), Layout(tuple(entries), folders, (), ())
+    return ArrayTree(tree.where, pictures), Layout(tuple(entries), folders, (), ())
 
 
 def _pair(tree: Tree, files: list[tuple[str, re.Match[str]]]) -> tuple[str, np.ndarray, np.ndarray]:

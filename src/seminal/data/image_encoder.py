@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from seminal.core import Batch, Chance, Crop, UserError
-from seminal.data import idx
+from seminal.data import cifar, idx
 from seminal.data.files import Tree, hidden, open_tree
 from seminal.data.pictures import SUFFIXES, BadPicture, in_threads, open_picture, read_bytes, square
 from seminal.pieces.chance import RowChance
@@ -141,7 +141,7 @@ def pictures_in(inputs: list[str]) -> Iterator[tuple[str, Tree, str]]:
         path = Path(given).expanduser()
         is_one = path.is_file() and not given.lower().endswith(ARCHIVES)
         tree: Tree = _OneFile(given, path) if is_one else open_tree(given, descend=False)
-        if pictures := idx.without_labels(tree):
+        if pictures := idx.without_labels(tree) or cifar.without_labels(tree):
             tree, names = pictures, list(pictures.names)
         elif is_one:
             yield given, tree, given

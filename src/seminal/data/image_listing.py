@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from seminal.core import DataSpec, UserError
-from seminal.data import idx
+from seminal.data import cifar, idx
 from seminal.data.files import Tree, open_tree
 from seminal.data.image_layout import TEST, Layout, expected_tree, read_layout
 from seminal.data.pictures import SUFFIXES, BadPicture, Header, in_threads, read_header
@@ -98,7 +98,7 @@ def scan(path: str | Path, *, split: Holdout | Fold | None = None, on_bad_file: 
 
     Args:
         path: ``train/<class>/…`` beside ``val/<class>/…`` (or valid, validation, test), or one folder of class folders,
-            or the IDX files of MNIST; a folder, .zip or .tar. Files anywhere below a class folder belong to it.
+            or the own files of MNIST or CIFAR; a folder, .zip or .tar. Files anywhere below a class folder belong to it.
         split: how to divide a set that has no validation part; a `Fold` also redivides training and validation
             together. None: a fifth is held out.
         on_bad_file: "refuse" the set, or "skip" the file, when one is no picture.
@@ -110,7 +110,7 @@ def scan(path: str | Path, *, split: Holdout | Fold | None = None, on_bad_file: 
     if on_bad_file not in ("refuse", "skip"):
         raise UserError(f"on_bad_file is `{on_bad_file}`: write `refuse` (stop and name the file) or `skip`.")
     tree = open_tree(path)
-    tree, layout = idx.with_labels(tree) or (tree, read_layout(tree))
+    tree, layout = idx.with_labels(tree) or cifar.with_labels(tree) or (tree, read_layout(tree))
     entries = list(layout.entries)
     headers, bad = _headers(tree, [entry.name for entry in entries])
     bad = [*((name, "a picture outside the class folders") for name in layout.stray), *bad]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seminal.core import Batch, DataSpec, Encoder, Order, Source, UserError
+from seminal.data.fetched import SETS, fetched
 from seminal.data.files import open_tree
 from seminal.data.lines import bare, lines
 from seminal.data.pairs import TABLES as PAIRS
@@ -73,6 +74,8 @@ def other_data(ask: Scored, folder: RunFolder, plan: Plan) -> Source:
         UserError: the data are of another form, or have classes or columns that the run does not know.
     """
     data, split = ask.data, ask.split
+    if data in SETS and not expanded(data).exists():
+        data = str(fetched(data))
     own, path = encoder_of(folder), expanded(data)
     if reading_of(plan.paper, plan.recipe.variant):
         mean, std = (getattr(plan.recipe.task, name, ()) for name in ("mean", "std"))

@@ -1,4 +1,4 @@
-"""From the words after ``train MODEL`` to a source of batches: a bundled name, a folder, an archive, a table or text."""
+"""From the words after ``train MODEL`` to a source of batches: a known name, a folder, an archive, a table or text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seminal.core import Reading, Source, UserError
 from seminal.data import images, tables
+from seminal.data.fetched import SETS, fetched
 from seminal.data.split import Fold, Holdout
 from seminal.data.table_file import ENDINGS as TABLES
 from seminal.data.text_rows import Known, TextAsk
@@ -33,8 +34,13 @@ def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Kn
         if ask.data == "digits":
             return images.digits(split=split, device=device)
         return tables.bundled(ask.data, split=split, device=device)
+    if ask.data in SETS and not path.exists():
+        path = fetched(ask.data)
     if not path.exists():
-        raise UserError(f"there is no {ask.data}.{_near(ask.data)} Bundled with seminal: {', '.join(BUNDLED)}.")
+        raise UserError(
+            f"there is no {ask.data}.{_near(ask.data)} Bundled with seminal: {', '.join(BUNDLED)}; fetched when first asked "
+            f"for: {', '.join(SETS)}."
+        )
     if is_table(path):
         bad_row = ask.on_bad_file
         task = {"classify": "classification"}.get(ask.task, ask.task)
@@ -45,6 +51,7 @@ def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Kn
             "For pictures, give the folder."
         )
     listing = images.scan(path, split=split, on_bad_file=ask.on_bad_file)
+    listing = replace(listing, name=ask.data) if ask.data in SETS else listing
     config = papers()[name].variants[variant]
     size = ask.size or _size(listing.native_size, example_size(config))
     limit = int(ask.memory_limit * 2**30)
@@ -162,4 +169,4 @@ def _size(native: tuple[int, int] | None, papers: int | None) -> int:
 def _near(data: str) -> str:
     folder = Path(data).expanduser().parent
     there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    return nearest(Path(data).name, [*there, *BUNDLED])
+    return nearest(Path(data).name, [*there, *BUNDLED, *SETS])

@@ -109,9 +109,9 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     compare = verb("compare", "Runs side by side: their results, and what is different about them.")
     compare.add_argument("runs", metavar="RUN", nargs="+")
 
-    look = verb("explain", "Look inside: what the network sees in pictures, and where it finds its evidence.")
+    look = verb("explain", "Look inside: what the network sees in pictures or texts, and where it finds its evidence.")
     look.add_argument("run", metavar="RUN")
-    look.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of them")
+    look.add_argument("images", metavar="INPUT", nargs="+", help="pictures, or folders of them; or texts")
     look.add_argument(
         "--class", dest="class_name", metavar="NAME", help="the class to explain (default: the predicted)"
     )

@@ -34,8 +34,8 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
             "lr": "Eq. 3 at its peak, the end of the warm-up: (width · 4000)^−½",
             "optim": "Sec. 5.3: Adam with β1 = 0.9, β2 = 0.98 and ε = 10⁻⁹",
             "schedule": "Sec. 5.3: 4,000 steps of warm-up, then the inverse square root",
-            "task": "Sec. 5.4: label smoothing ε = 0.1",
-        },
+        }
+        | ({} if spec.kind == "tagged" else {"task": "Sec. 5.4: label smoothing ε = 0.1"}),
         departures=(Departure("labels instead of translations", "the paper trains no classifier", "Sec. 5"),),
     )
 

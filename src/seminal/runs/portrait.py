@@ -141,7 +141,8 @@ def _headline(plan: Plan, diary: Diary, model: nn.Module, counted: str) -> Itera
 
 
 def _settings(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    hidden = ("name", "variant", "departures", "sources", "least_steps")
+    hidden = {"name", "variant", "departures", "sources", "least_steps"}
+    hidden |= set() if recipe.transfer else {"body_rate"}  # without weights from before there is no body
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
         if field.name not in hidden and value is not None:

@@ -29,6 +29,7 @@ FIRST: Mapping[str, Part] = {  # what README.md shows
     f"{EXPERIMENTS}/multi30k.json": told_learning.multi30k,
     f"{BENCHMARKS}/bert.json": told_speed.bert,
     f"{BENCHMARKS}/doctor.json": told_doctor.doctor,
+    f"{BENCHMARKS}/doctor_strangers.json": told_doctor.strangers,
     f"{BENCHMARKS}/killed.json": told_doctor.killed,
 }
 REST: Mapping[str, Mapping[str, Part]] = {  # and the chapters of docs/measured.md

@@ -27,6 +27,18 @@ def doctor(result: dict[str, Any]) -> Iterator[str]:
     yield f"{seconds['median']:.0f} s in the median."
 
 
+def strangers(result: dict[str, Any]) -> Iterator[str]:
+    """Scores on programs that were written without knowing the doctor."""
+    found = result["doctor"]
+    sick, well = found["top_1"]["n"], found["false_alarms"]["n"]
+    yield f"**The doctor on strangers' programs**: {sick} faulty and {well} healthy ones (`benchmarks/strangers`), written by"
+    yield "somebody who had not seen the doctor, and of the programs on which its rules were developed only four, for their"
+    yield "form. Its first run on them, before any rule was changed because of them; 95 % Wilson intervals."
+    cells = [share(found[key]) for key in ("top_1", "recall", "precision", "false_alarms")]
+    heads = ("first finding right", "causes found (recall)", "findings right (precision)", "false alarms")
+    yield from grid(heads, [cells])
+
+
 def healthy(result: dict[str, Any]) -> Iterator[str]:
     """False alarms."""
     alarms = result["programs"]["false_alarms"]

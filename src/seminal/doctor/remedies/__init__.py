@@ -49,6 +49,7 @@ from seminal.doctor.remedies.optimisation import (
 from seminal.doctor.remedies.outputs import (
     smoothed,
     standardised_targets,
+    swapped_loss,
     with_ending,
     with_loss,
     with_metric,
@@ -90,6 +91,7 @@ __all__ = [
     "standardised_inputs",
     "standardised_targets",
     "stopped_early",
+    "swapped_loss",
     "together",
     "unclipped",
     "warmed",

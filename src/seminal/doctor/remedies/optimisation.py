@@ -17,6 +17,7 @@ from seminal.doctor.course import length
 from seminal.doctor.findings import Remedy
 from seminal.doctor.program import Program, undisturbed
 from seminal.doctor.rows import reloaded
+from seminal.doctor.unregistered import register
 
 
 def rate(factor: float) -> Remedy:
@@ -275,9 +276,10 @@ def _decayed(program: Program, amount: Callable[[float], float]) -> Program:
 
 
 def all_parameters() -> Remedy:
-    """Every parameter learns and belongs to the optimiser."""
+    """Every parameter learns and belongs to the optimiser, those of modules in plain lists too."""
 
     def change(program: Program) -> Program:
+        register(program.model)
         program.model.requires_grad_(True)
         there = {id(p) for group in program.optimizer.param_groups for p in group["params"]}
         missing = [p for p in program.model.parameters() if id(p) not in there]
@@ -287,6 +289,7 @@ def all_parameters() -> Remedy:
         return program
 
     snippet = (
+        "self.layers = nn.ModuleList(layers)    # in the model: a plain list hides its layers\n"
         "model.requires_grad_(True)\noptimizer = …(model.parameters(), lr=lr)    # after the last layer was put in"
     )
     return Remedy("all parameters", "let all parameters learn, and give all of them to the optimiser", snippet, change)

@@ -185,6 +185,25 @@ def with_loss(form: str) -> Remedy:
     return Remedy(f"loss {form}", says, _SNIPPETS[form], change)
 
 
+def swapped_loss() -> Remedy:
+    """The same loss with its arguments in the other order."""
+
+    def change(program: Program) -> Program:
+        loss = program.loss
+
+        def turned(output: Tensor, target: Tensor) -> Tensor:
+            return loss(target.reshape(output.shape).to(output.dtype), output)
+
+        return replace(program, loss=turned)
+
+    return Remedy(
+        "loss with its arguments exchanged",
+        "exchange the arguments of the loss: which one is the output, and which the target?",
+        "loss = criterion(output, target)    # the output first, in torch's own losses",
+        change,
+    )
+
+
 def _softened(ending: Call, seen: Pass) -> Mapped | None:
     return ending.again if ending.before.shape == seen.output.shape else None
 

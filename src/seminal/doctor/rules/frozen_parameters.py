@@ -1,8 +1,8 @@
 """Parameters that should learn do not.
 
-Sign: parameters on which the outputs depend require no gradient, or the optimiser does not have them, and a trial in
-which they learn does clearly better. Or: gradients are there and the optimiser's step never comes, or comes after
-they were cleared.
+Sign: parameters on which the outputs depend require no gradient, or the optimiser does not have them, or they are in
+a plain list where torch does not see them, and a trial in which they learn does clearly better. Or: gradients are
+there and the optimiser's step never comes, or comes after they were cleared.
 Reason: the optimiser was made before a layer was put in, or of one part only; a head was frozen instead of a body.
 Source: DIAGNOSIS.md 4.2 and 4.3 (check 6); TrainCheck (parameters change after a step).
 Looks alike: a pretrained body that is frozen on purpose, fixed random features: nothing is gained by letting them
@@ -20,6 +20,7 @@ from seminal.doctor import remedies, signs, specimens
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.chart import Chart
 from seminal.doctor.findings import Finding
+from seminal.doctor.unregistered import unregistered
 
 STAGE = "code"
 
@@ -31,7 +32,8 @@ def judge(chart: Chart) -> Finding | None:
         return Finding("frozen_parameters", 0.95, (unmade,), (remedies.default_step(),), (), _EXPLAINED)
     moved = anatomy.steps.moved  # a second optimiser may have what the first has not
     still = [name for name in dict.fromkeys((*anatomy.unowned, *anatomy.frozen)) if name not in moved]
-    if not still or not chart.in_time:
+    plain = unregistered(chart.program.model)
+    if not (still or plain) or not chart.in_time:
         return None
     sizes = {name: p.numel() for name, p in chart.program.model.named_parameters()}
     arm = remedies.all_parameters()
@@ -39,12 +41,18 @@ def judge(chart: Chart) -> Finding | None:
     if not effect.helped or signs.well(chart):
         return None
     why = (_told(anatomy.unowned, "the optimiser does not have"), _told(anatomy.frozen, "require no gradient"))
-    evidence = (
-        f"{len(still)} of {len(sizes)} parameters ({sum(sizes[n] for n in still):,} of {sum(sizes.values()):,} "
-        f"numbers) cannot move: {'; '.join(filter(None, why))}",
-        effect.told("with all parameters learning"),
-    )
-    return Finding("frozen_parameters", signs.confidence(effect, 0.85), evidence, (arm,), (), _EXPLAINED)
+    evidence = [
+        f"{len(each.modules)} modules with {each.numbers:,} numbers are in `{each.place}`, which is a plain "
+        f"{type(each.value).__name__}: torch does not see them, and no optimiser has them"
+        for each in plain
+    ]
+    if still:
+        evidence.append(
+            f"{len(still)} of {len(sizes)} parameters ({sum(sizes[n] for n in still):,} of {sum(sizes.values()):,} "
+            f"numbers) cannot move: {'; '.join(filter(None, why))}"
+        )
+    evidence.append(effect.told("with all parameters learning"))
+    return Finding("frozen_parameters", signs.confidence(effect, 0.85), tuple(evidence), (arm,), (), _EXPLAINED)
 
 
 _EXPLAINED = frozenset(

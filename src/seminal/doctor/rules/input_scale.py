@@ -1,6 +1,7 @@
 """Inputs that are not scaled, or features on very different scales.
 
-Sign: the mean or the spread of the inputs is far from 0 and 1, or some features vary a hundred times as much as others;
+Sign: the mean or the spread of the inputs is far from 0 and 1, or some features vary a hundred times as much as others,
+or they hardly vary beside their own means (as where rows were standardised instead of columns);
 and the same run on standardised inputs is clearly further. Where the rate is unfit too, both runs are made with Adam.
 Reason: the gradient of a weight is proportional to its input, so one learning rate cannot suit all of them; large
 inputs drive sigmoid and tanh units to their flat ends, an offset couples every weight with the bias (LeCun et al.,
@@ -35,13 +36,15 @@ def judge(chart: Chart) -> Finding | None:
     if facts.tokens:
         return None
     mean, spread, ratio = facts.scale
-    odd = max(mean, spread) > LARGE or 0 < spread < SMALL or ratio > UNEVEN
+    odd = max(mean, spread) > LARGE or 0 < spread < SMALL or ratio > UNEVEN or facts.offset > LARGE
     if not odd or signs.well(chart) or not chart.in_time:
         return None
     standard = remedies.standardised_inputs(chart.train)
     before = f"inputs have means of about {mean:.3g} and a spread of {spread:.3g}"
     if ratio > UNEVEN:
         before += f"; features differ in spread by a factor of {ratio:,.0f}"
+    if facts.offset > LARGE:
+        before += f"; the mean of a feature is {facts.offset:.1f} times its own spread (median)"
     effect = signs.effect(chart, standard)
     if effect.helped and effect.after >= REACHED:
         told = effect.told("the same run on standardised inputs")

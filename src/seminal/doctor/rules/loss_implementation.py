@@ -14,6 +14,7 @@ to right answers.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from torch.optim import SGD
 from seminal.doctor import remedies, signs, specimens
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.chart import Chart
-from seminal.doctor.findings import Finding
+from seminal.doctor.findings import Finding, Remedy
 from seminal.doctor.loss_form import ROWS
 
 STAGE = "code"
@@ -59,11 +60,19 @@ def judge(chart: Chart) -> Finding | None:
         if anatomy.reduction == "mixed":
             said += "; what it asks of a row depends on the targets and outputs of other rows"
             return Finding("loss_implementation", 0.95, (said,), (arm,), (), _EXPLAINED)
-        if chart.in_time and (effect := signs.effect(chart, arm)).helped:
-            evidence = (said, effect.told(f"with the library's {anatomy.usual_loss}"))
-            return Finding("loss_implementation", signs.confidence(effect, 0.8), evidence, (arm,), (), _EXPLAINED)
+        for arm, what in _arms(anatomy):
+            if chart.in_time and (effect := signs.effect(chart, arm)).helped:
+                evidence = (said, effect.told(what))
+                return Finding("loss_implementation", signs.confidence(effect, 0.8), evidence, (arm,), (), _EXPLAINED)
         return None
     return _scaled(chart)
+
+
+def _arms(anatomy: Anatomy) -> Iterator[tuple[Remedy, str]]:
+    """What may be meant. Where outputs and targets have one shape, a loss takes them in either order."""
+    yield remedies.with_loss(anatomy.usual_loss), f"with the library's {anatomy.usual_loss}"
+    if anatomy.kind == "regression" and math.prod(anatomy.out_shape) == math.prod(anatomy.target_shape):
+        yield remedies.swapped_loss(), "with the arguments of the loss exchanged"
 
 
 def _turned(anatomy: Anatomy) -> str:

@@ -217,7 +217,11 @@ def test_state_is_that_of_torchs_optimiser(name):
 # -------------------------------------------------------------------------------------------------------- the command
 
 
-@pytest.mark.parametrize("file", SHELF)
+# Their first variant is the paper's full size: a step of it takes seconds, several times.
+LARGE = ("densenet", "densenet_memory", "luong", "bahdanau", "seq2seq")
+
+
+@pytest.mark.parametrize("file", [pytest.param(file, marks=[pytest.mark.slow] * (file in LARGE)) for file in SHELF])
 def test_every_paper_has_a_cost_and_its_parts_add_up(file, capsys):
     paper = SHELF[file]
     name, config = next(iter(paper.variants.items()))

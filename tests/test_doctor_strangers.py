@@ -60,6 +60,8 @@ def test_modules_in_plain_containers_are_found_and_registered() -> None:
     model = Held()
     found = {plain.place: plain.numbers for plain in unregistered(model)}
     assert found == {"listed": 9, "keyed": 9, "mixed": 2, "inner.more": 4}
+    given = unregistered(model, [*model.listed[0].parameters()])  # to an optimiser, by hand
+    assert [plain.place for plain in given] == ["keyed", "mixed", "inner.more"]
     before = sum(p.numel() for p in model.parameters())
     layer = model.listed[0]
     register(model)

@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from seminal.core import DataSpec, Masking, Optim, Precision, Reading, Recipe, Source
+from seminal.core import DataSpec, Masking, Optim, Precision, Reading, Recipe, Source, Transfer
 from seminal.data import documents, pairs, stream
 from seminal.papers import bert, transformer, zaremba
+from seminal.pieces.dropout import Dropout
 from seminal.recipes import transformer as transformer_recipes
 from seminal.recipes import zaremba as zaremba_recipes
 from seminal.tasks.masked_language import MaskedLanguage
 from seminal.train.schedules import Constant
+from seminal.train.transfer import keep_still, prepared
 
 WORDS = {"a": "ein", "the": "das", "small": "kleine", "large": "grosse", "red": "rote"}
 THINGS = {"house": "Haus", "child": "Kind", "car": "Auto", "book": "Buch", "ship": "Schiff"}
@@ -107,3 +110,16 @@ def pretraining(
     recipe = Recipe("test", "bert-tiny", model, task, 3, 240, 5e-3, optim, Constant(), precision=Precision())
     torch.manual_seed(0)
     return source, recipe, bert.PAPER.build(model)
+
+
+def head_alone_learns(model: nn.Module, input: Tensor) -> None:
+    """With a frozen body nothing but the head drops units or gets gradients."""
+    head = tuple(name for name, _ in model.named_parameters() if name.startswith("head."))
+    transfer = Transfer("run", freeze=True, head=head)
+    prepared(model, transfer)
+    model.train()
+    keep_still(model, transfer)
+    on = {name.split(".")[0] for name, part in model.named_modules() if isinstance(part, Dropout) and part.training}
+    assert on == {"head"}
+    model(input).sum().backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == set(head)

@@ -5,7 +5,7 @@ Their weights are no parameters of the model, so that no optimiser, no ``state_d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +30,9 @@ class Plain:
         return sum(p.numel() for module in self.modules for p in module.parameters())
 
 
-def unregistered(model: nn.Module) -> list[Plain]:
-    """Containers whose modules have weights that are no parameters of ``model``."""
-    known = {id(p) for p in model.parameters()}
+def unregistered(model: nn.Module, owned: Iterable[nn.Parameter] = ()) -> list[Plain]:
+    """Containers whose modules have weights that are neither parameters of ``model`` nor ``owned`` by an optimiser."""
+    known = {id(p) for p in (*model.parameters(), *owned)}
     found = []
     for name, owner in model.named_modules():
         for attribute, value in vars(owner).items():

@@ -32,7 +32,8 @@ def judge(chart: Chart) -> Finding | None:
         return Finding("frozen_parameters", 0.95, (unmade,), (remedies.default_step(),), (), _EXPLAINED)
     moved = anatomy.steps.moved  # a second optimiser may have what the first has not
     still = [name for name in dict.fromkeys((*anatomy.unowned, *anatomy.frozen)) if name not in moved]
-    plain = unregistered(chart.program.model)
+    owned = [p for group in chart.program.optimizer.param_groups for p in group["params"]]
+    plain = unregistered(chart.program.model, owned)
     if not (still or plain) or not chart.in_time:
         return None
     sizes = {name: p.numel() for name, p in chart.program.model.named_parameters()}

@@ -400,3 +400,13 @@ def test_a_pickle_in_place_of_tensors_is_refused(tmp_path, file, verb):
         assert said.code == 2
         assert "damaged" in said.err
         assert not fired.exists()
+
+
+def test_the_best_of_the_lines_is_the_best_that_was_kept(tmp_path):
+    """Of epochs with the same accuracy, the one with the lower loss."""
+    said = done("train", "mlp", "iris", "--name", "run", "--epochs", 40, "--split-seed", 3, folder=tmp_path)
+    kept = best_row(tmp_path / "runs" / "run", "top1")
+    last = next(line for line in said.splitlines() if line.startswith("epoch 40/"))
+    assert f"(epoch {kept['epoch']})" in last
+    same = [row["epoch"] for row in metrics(tmp_path / "runs" / "run") if row["val_top1"] == kept["val_top1"]]
+    assert same[0] != kept["epoch"], "here the first must not be the best"

@@ -39,7 +39,8 @@ def run_through(progress: terminal.Progress, epochs: int, steps: int, *, pause: 
         progress.step(Step(n + 1, epochs * steps, e, s + 1, steps, loss, 0.1, {"model": 1.0}, 64, 64.0), 5210.4)
         if s + 1 == steps:
             progress.epoch(
-                {"epoch": e + 1, "train_loss": 0.5 / (e + 1), "val_top1": 0.9 + e / 50, "lr": 0.1, "seconds": 1.0}
+                {"epoch": e + 1, "train_loss": 0.5 / (e + 1), "val_top1": 0.9 + e / 50, "lr": 0.1, "seconds": 1.0},
+                (0.9 + e / 50, e + 1),
             )
 
 
@@ -141,9 +142,9 @@ def test_no_color_is_honoured_and_the_bar_read_without_it() -> None:
 def test_a_resumed_run_remembers_its_best() -> None:
     written = io.StringIO()
     with terminal.Progress(9, Goal("mae", higher=False), best=(1.5, 4), out=terminal.console(written)) as progress:
-        progress.epoch({"epoch": 5, "val_mae": 1.75})
-        progress.epoch({"epoch": 6, "val_mae": math.nan})
-        progress.epoch({"epoch": 7, "val_mae": 1.25})
+        progress.epoch({"epoch": 5, "val_mae": 1.75}, (1.5, 4))
+        progress.epoch({"epoch": 6, "val_mae": math.nan}, (1.5, 4))
+        progress.epoch({"epoch": 7, "val_mae": 1.25}, (1.25, 7))
     assert [line.split("best ")[1] for line in written.getvalue().splitlines()] == ["1.5 (epoch 4)"] * 2 + [
         "1.25 (epoch 7)"
     ]

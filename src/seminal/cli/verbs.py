@@ -290,7 +290,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     data.add_argument("-j", "--workers", type=int, help="processes that decode pictures when streaming")
 
     recipe = train.add_argument_group("recipe (without a flag, the recipe decides)")
-    recipe.add_argument("--recipe", "-c", "--config", metavar="paper|modern|FILE.py|RUN")
+    recipe.add_argument("--recipe", "-c", "--config", metavar="paper|modern|FILE|RUN")
     recipe.add_argument("--epochs", type=int)
     recipe.add_argument("-b", "--batch-size", type=int)
     recipe.add_argument("--lr", type=float)

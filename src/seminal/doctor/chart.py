@@ -15,7 +15,7 @@ from seminal.doctor.course import Course, Reading
 from seminal.doctor.data_facts import DataFacts
 from seminal.doctor.findings import Remedy
 from seminal.doctor.one_batch import OneBatch
-from seminal.doctor.program import Make, Program, undisturbed
+from seminal.doctor.program import Make, OfRecipe, Program, undisturbed
 from seminal.doctor.rows import Rows, rows_of
 from seminal.doctor.second_opinion import Opinion
 
@@ -158,12 +158,15 @@ class Chart:
 
 
 def treated(make: Make, *remedies: Remedy) -> Make:
-    """A program with remedies, one after the other."""
+    """A program with remedies, one after the other. Of a run of ours, what its recipe can say is changed there."""
+    for remedy in remedies:
+        make = _treated(make, remedy)
+    return make
 
-    def made(seed: int) -> Program:
-        program = make(seed)
-        for remedy in remedies:
-            program = remedy.change(program)
-        return program
 
-    return made
+def _treated(make: Make, remedy: Remedy) -> Make:
+    if isinstance(make, OfRecipe) and remedy.recipe is not None:
+        changed = remedy.recipe(make.recipe)
+        if changed != make.recipe:  # otherwise this recipe has no place for it
+            return make.following(changed)
+    return lambda seed: remedy.change(make(seed))

@@ -83,9 +83,12 @@ def examine(make: Make, *, seed: int = 0, budget: float = 120.0, told: Told = la
             break
         findings += found
         remedy = next((r for f in found for r in f.remedies), None)
-        if remedy is None or signs.solved(chart) or time.monotonic() > until or not _works(chart, remedy):
+        if remedy is None or time.monotonic() > until or not _works(chart, remedy):
             break
         chain.append(remedy)
+        if signs.solved(chart):
+            break
+        told(f"going on with this changed: {remedy.says}")
         changed = treated(make, *chain)
         chart = Chart(changed, seed, until, told, before=chart, enough=signs.well_by_now, allowance=TRIALS[1])
     findings.sort(key=lambda finding: -finding.confidence)
@@ -165,7 +168,6 @@ def _explained(finding: Finding, others: list[Finding]) -> int:
 
 def _works(chart: Chart, remedy: Remedy) -> bool:
     """Whether the treated program can be made at all, and takes no longer than the program did."""
-    chart.told(f"going on with this changed: {remedy.says}")
     try:
         return treated(chart.make, remedy)(chart.seed).epochs <= chart.program.epochs
     except (UserError, RuntimeError, ValueError, TypeError):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from seminal.core import Recipe
 from seminal.doctor.program import Program
 
 # The closed list of names a finding may carry, and what each means in a sentence for a beginner.
@@ -60,12 +61,14 @@ ILLNESSES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Remedy:
-    """A pure change of a program: what it does in words, the lines a person would write, and the change itself."""
+    """A pure change of a program: what it does in words, the lines a person would write, and the change itself. What a recipe
+    can say has the same change of a `Recipe` too: a run of ours is treated by that one, and it can be written down."""
 
     name: str  # short and stable, as it stands in JSON: "learning rate / 10"
     says: str  # a sentence
     snippet: str  # the lines to change in the user's own program
     change: Callable[[Program], Program] = field(repr=False, compare=False)
+    recipe: Callable[[Recipe], Recipe] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

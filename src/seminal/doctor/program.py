@@ -18,14 +18,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seminal.core import UserError
+from seminal.core import Recipe, UserError
 
 Loss = Callable[[Any, Any], Tensor]
 Metric = Callable[[Tensor, Tensor], float]
@@ -67,6 +67,18 @@ class Program:
 
 
 Make = Callable[[int], Program]
+
+
+@runtime_checkable
+class OfRecipe(Protocol):
+    """A `Make` that follows a recipe of ours: a change of the recipe gives another one."""
+
+    @property
+    def recipe(self) -> Recipe: ...
+
+    def __call__(self, seed: int) -> Program: ...
+
+    def following(self, recipe: Recipe) -> Self: ...
 
 
 def from_file(place: str) -> Make:

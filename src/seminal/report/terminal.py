@@ -146,13 +146,11 @@ class Progress:
             self._seen.drawn = now
             self._plain([*self._first(step.epoch + 1), *self._within(step), self._left(now)])
 
-    def epoch(self, row: Mapping[str, float | None]) -> None:
-        """After each epoch: ``epoch`` (counted from 1), ``train_loss``, ``val_<metric>`` …, as in `Report.rows`."""
+    def epoch(self, row: Mapping[str, float | None], best: tuple[float, int] | None) -> None:
+        """After each epoch: ``epoch`` (counted from 1), ``train_loss``, ``val_<metric>`` …, as in `Report.rows`; and the best
+        value so far with its epoch."""
         now = time.monotonic()
-        value = row.get(f"val_{self.goal.metric}")
-        if value is not None and self.goal.better(value, self.best[0] if self.best else None):
-            self.best = (value, int(row["epoch"] or 0))
-        self._seen.row = dict(row)
+        self._seen.row, self.best = dict(row), best
         if self._block is not None:
             self._draw(now)
             return

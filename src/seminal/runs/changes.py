@@ -21,7 +21,7 @@ from seminal.pieces.augment import (
 )
 from seminal.runs.asks import RecipeAsk
 from seminal.train import schedules
-from seminal.train.optimisers import NAMES
+from seminal.train.optimisers import DECOUPLED, NAMES
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": schedules.Constant(),
@@ -62,7 +62,7 @@ def changed(recipe: Recipe, ask: RecipeAsk, spec: DataSpec) -> Recipe:
         seed=_or(ask.seed, recipe.seed),
     )
     new = replace(new, schedule=_schedule(new, ask))
-    new = replace(new, departures=(*_still_true(recipe, new), *_said(recipe, new)))
+    new = replace(new, departures=(*_still_true(recipe, new), *said(recipe, new)))
     # Class weights are counted, and the loss is checked, where the task meets the data.
     return replace(new, task=new.task.fitted(spec))
 
@@ -119,7 +119,9 @@ def _optim(recipe: Recipe, ask: RecipeAsk) -> Any:
     nesterov = _or(ask.nesterov, recipe.optim.nesterov) and name == "sgd" and momentum > 0
     if ask.nesterov and not nesterov:
         raise UserError("--nesterov needs --opt sgd and a --momentum above zero.")
-    decay = _or(ask.weight_decay, recipe.optim.weight_decay)
+    # Decoupled decay (a share of the weight) and decay in the gradient are other numbers: one is no guess for the other.
+    same = (name in DECOUPLED) == (recipe.optim.name in DECOUPLED)
+    decay = _or(ask.weight_decay, recipe.optim.weight_decay if same else 0.0)
     return replace(recipe.optim, name=name, momentum=momentum, nesterov=nesterov, weight_decay=decay)
 
 
@@ -218,13 +220,14 @@ def _still_true(old: Recipe, new: Recipe) -> Iterator[Departure]:
             yield departure
 
 
-def _said(old: Recipe, new: Recipe) -> Iterator[Departure]:
+def said(old: Recipe, new: Recipe, why: str = "you asked for it") -> Iterator[Departure]:
+    """What is other in the new recipe, and why."""
     words = {"batch": "batches of", "lr": "learning rate", "clip": "gradient norm clipped at", "ema": "moving average"}
     for field in dataclasses.fields(Recipe):
         before, after = getattr(old, field.name), getattr(new, field.name)
         if before != after and field.name not in ("departures", "seed", "steps"):
             name = words.get(field.name, field.name)
-            yield Departure(f"{name} {briefly(after)} (recipe: {briefly(before)})", "you asked for it")
+            yield Departure(f"{name} {briefly(after)} (recipe: {briefly(before)})", why)
 
 
 def briefly(value: Any) -> str:

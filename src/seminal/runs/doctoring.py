@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from seminal.core import UserError
-from seminal.doctor.chart import Chart
+from seminal.doctor.chart import Chart, treated
 from seminal.doctor.chinese import translated
 from seminal.doctor.cure import Cure, cured
 from seminal.doctor.diagnose import check, examine
@@ -22,8 +22,9 @@ from seminal.report.terminal import say
 from seminal.runs.codec import write_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
-from seminal.runs.patient import patient
+from seminal.runs.patient import OwnRun, patient
 from seminal.runs.plan import plan_of, source_of
+from seminal.runs.prescribing import prescribed, train_command
 
 FOUND = 3  # exit code
 
@@ -79,6 +80,8 @@ def doctor(ask: DoctorAsk) -> int:
         if ask.cure and verdict.findings:
             cure = cured(examined, seeds=ask.seeds, budget=ask.budget * ask.seeds, told=told)
             _show_cure(cure, tell)
+            if cure is not None and isinstance(make, OwnRun):
+                _prescribe(RunFolder.existing(ask.patient), make, cure, tell)
         elif verdict.findings:
             tell("next", f"seminal doctor {ask.patient} --cure", wrap=False)
     if ask.json is not None:
@@ -159,6 +162,17 @@ def _show_cure(cure: Cure | None, tell: Tell) -> None:
     tell("cure", cure.says)
     for remedy in cure.remedies:
         _show_remedy(remedy, tell)
+
+
+def _prescribe(folder: RunFolder, run: OwnRun, cure: Cure, tell: Tell) -> None:
+    """Write the recipe that was tried, where ``--recipe`` finds it; or say that the cure is not of a recipe's making."""
+    healthy = treated(run, *cure.remedies)
+    if not isinstance(healthy, OwnRun):
+        tell("", "no field of a recipe can say this: it is a change of the data or of the network")
+        return
+    new = prescribed(folder, healthy.plan, run.recipe)
+    tell("recipe", f"the cured one is in {new}")
+    tell("next", train_command(healthy.plan, new), wrap=False)
 
 
 def _write(path: Path, verdict: Verdict, cure: Cure | None, asked: Sequence[Examination]) -> None:

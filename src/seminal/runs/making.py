@@ -16,7 +16,7 @@ from seminal.runs.borrowing import as_begun, borrowing, known_text
 from seminal.runs.changes import changed
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
-from seminal.runs.plan import Plan, model_of, plan_of
+from seminal.runs.plan import Plan, model_of, plan_in, plan_of
 from seminal.runs.shelf import paper_of, recipe_by_name, recipe_names
 from seminal.runs.sources import open_source
 from seminal.train import distributed
@@ -49,7 +49,7 @@ class Maker:
         device = str(device_for(self.run.device))
         source = open_source(self.data, name, self.variant, device, known=known)
         ask = self.recipe.recipe
-        if ask is not None and ask not in recipe_names(name) and Path(ask).is_dir():
+        if ask is not None and ask not in recipe_names(name) and (Path(ask).is_dir() or ask.endswith(".json")):
             recipe = self._borrowed(Path(ask), source)
         else:
             recipe = recipe_by_name(name, self.variant, source.spec, ask)
@@ -62,7 +62,7 @@ class Maker:
         return Plan(name, data, recipe, self.run), source
 
     def _borrowed(self, run: Path, source: Source) -> Recipe:
-        other = plan_of(RunFolder.existing(run)).recipe
+        other = (plan_in(run) if run.suffix == ".json" else plan_of(RunFolder.existing(run))).recipe
         if other.variant != self.variant:
             raise UserError(f"the recipe in {run} is for {other.variant}, not for {self.variant}.")
         return replace(

@@ -11,15 +11,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seminal.core import Batch, Order, Recipe, Source, UserError
-from seminal.doctor.program import Make, Program
+from seminal.doctor.program import Program
+from seminal.runs.borrowing import load
 from seminal.runs.plan import Plan, model_of
 from seminal.tasks.classification import Classification
 from seminal.tasks.regression import Regression
 from seminal.train.loop import total_steps
 from seminal.train.optimisers import optimisers
+from seminal.train.transfer import keep_still, prepared
 
 
-def patient(plan: Plan, source: Source, device: torch.device) -> Make:
+def patient(plan: Plan, source: Source, device: torch.device) -> OwnRun:
     """The run as a program. Raises `UserError` for tasks that have no one answer for each row."""
     recipe = plan.recipe
     batch = next(source.batches(Order("train", recipe.batch, recipe.seed)))
@@ -29,10 +31,32 @@ def patient(plan: Plan, source: Source, device: torch.device) -> Make:
             "was noted while it trained stands in its report."
         )
 
-    def made(seed: int) -> Program:
-        mine = replace(recipe, seed=recipe.seed + seed)
-        model = model_of(replace(plan, recipe=mine), device)
-        (optimizer,) = optimisers(mine.task.players(model), mine.optim).values()
+    return OwnRun(plan, source, device)
+
+
+@dataclass(frozen=True)
+class OwnRun:
+    """Makes the run anew as a program, for each experiment; see `seminal.doctor.program.OfRecipe`."""
+
+    plan: Plan
+    source: Source
+    device: torch.device
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+    def following(self, recipe: Recipe) -> OwnRun:
+        """The run with another recipe."""
+        return replace(self, plan=replace(self.plan, recipe=recipe))
+
+    def __call__(self, seed: int) -> Program:
+        mine, source = replace(self.recipe, seed=self.recipe.seed + seed), self.source
+        plan = replace(self.plan, recipe=mine)
+        model = model_of(plan, self.device)
+        load(model, plan)
+        rates = prepared(model, mine.transfer)
+        (optimizer,) = optimisers(mine.task.players(model), mine.optim, rates).values()
         for group in optimizer.param_groups:
             group["lr"] = mine.lr * group["rate"]
         train = Batches(
@@ -51,24 +75,22 @@ def patient(plan: Plan, source: Source, device: torch.device) -> Make:
             _Step(mine, steps),
         )
 
-    return made
-
 
 @dataclass
 class Batches:
-    """A split of a source, epoch after epoch."""
+    """A split of a source, epoch after epoch. Who only looks at some batches finds the same ones again."""
 
     source: Source
     order: Order
-    epoch: int = field(default=-1, init=False)
+    epoch: int = field(default=0, init=False)
 
     def __len__(self) -> int:
         return self.source.steps(self.order)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        self.epoch += 1
         for batch in self.source.batches(replace(self.order, epoch=self.epoch if self.order.shuffle else 0)):
             yield batch["input"], batch["target"]
+        self.epoch += 1
 
 
 class _Said(nn.Module):
@@ -118,6 +140,7 @@ class _Step:
 
     def __call__(self, model: nn.Module, loss: Any, optimizer: Optimizer, input: Any, target: Any) -> Tensor:
         self.rates = self.rates or [group["lr"] for group in optimizer.param_groups]
+        keep_still(model, self.recipe.transfer)
         factor = self.recipe.schedule(min(self.done, self.steps - 1), self.steps, ())
         for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from seminal.core import Encoder, Recipe, Source, UserError
 from seminal.data.text_rows import Known
 from seminal.runs.asks import DataAsk, RunAsk
-from seminal.runs.codec import to_json
+from seminal.runs.codec import from_json, read_json, to_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.shelf import papers
 from seminal.runs.sources import open_source
@@ -41,15 +42,18 @@ def model_of(plan: Plan, device: torch.device) -> nn.Module:
 
 def plan_of(folder: RunFolder) -> Plan:
     """The plan of an existing run."""
-    plan = folder.read_json("recipe.json")
+    return plan_in(folder.path / "recipe.json")
+
+
+def plan_in(file: Path) -> Plan:
+    """The plan in a file: ``recipe.json`` of a run, or what the doctor has written."""
+    plan = from_json(read_json(file))
     kinds = {"paper": str, "data": DataAsk, "recipe": Recipe, "run": RunAsk}
     if not isinstance(plan, Plan) or not all(isinstance(getattr(plan, name), kind) for name, kind in kinds.items()):
-        raise UserError(f"{folder.path}/recipe.json does not hold a run: give a folder made by `seminal train`.")
+        raise UserError(f"{file} does not hold a run: give a folder made by `seminal train`.")
     paper = papers().get(plan.paper)
     if paper is None or plan.recipe.variant not in paper.variants:
-        raise UserError(
-            f"{folder.path} is a run of {plan.recipe.variant}, which this version of seminal does not have."
-        )
+        raise UserError(f"{file} is of a run of {plan.recipe.variant}, which this version of seminal does not have.")
     return plan
 
 

@@ -152,7 +152,7 @@ def _steps(run: Run, progress: Progress, stop: Stop, told: Callable[[Step], None
         enough = False
         if step.ends_epoch:
             row = _score(run, step)
-            progress.epoch(row)
+            progress.epoch(row, _best(run))
             board(row)
             enough = patience is not None and run.diary.waited() >= patience
         # A checkpoint may cost at most a thirtieth of the time it protects.
@@ -246,15 +246,20 @@ def new_folder(run: RunAsk, stem: str) -> RunFolder:
 # -------------------------------------------------------------------------------------------------------------- words
 
 
+def _best(run: Run) -> tuple[float, int] | None:
+    """The best value of the goal's metric so far, and its epoch."""
+    best = run.diary.best
+    return (best[run.plan.recipe.task.goal.metric], int(best["epoch"])) if best else None
+
+
 def _progress(run: Run) -> Progress:
     goal = run.plan.recipe.task.goal
-    best = run.diary.best
     return Progress(
         run.plan.recipe.epochs,
         goal,
         unit=portrait.unit(run.source.spec),
         percent=goal.metric in portrait.PERCENT,
-        best=(best[goal.metric], int(best["epoch"])) if best else None,
+        best=_best(run),
         every=run.plan.run.log_interval,
         out=None if run.first else console(open(os.devnull, "w")),
     )

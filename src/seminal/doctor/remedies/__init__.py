@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from seminal.doctor.findings import Remedy
 from seminal.doctor.program import Program
 from seminal.doctor.remedies.data import (
@@ -115,9 +117,13 @@ def together(*remedies: Remedy) -> Remedy:
             program = remedy.change(program)
         return program
 
+    changes = [remedy.recipe for remedy in remedies if remedy.recipe is not None]
     return Remedy(
         " + ".join(remedy.name for remedy in remedies),
         "; ".join(remedy.says for remedy in remedies),
         "\n".join(remedy.snippet for remedy in remedies),
         change,
+        (lambda recipe: reduce(lambda made, one: one(made), changes, recipe))
+        if len(changes) == len(remedies)
+        else None,
     )

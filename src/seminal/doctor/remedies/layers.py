@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from seminal.doctor.findings import Remedy
 from seminal.doctor.program import Program, copied, undisturbed
+from seminal.doctor.remedies import in_recipe
 from seminal.doctor.remedies.forward import (
     ELEMENTWISE,
     LAYERS,
@@ -389,7 +390,8 @@ def no_dropout() -> Remedy:
             around(program.model, lambda: Changing(same))
         return program
 
-    return Remedy("no dropout", "train without dropout", "nn.Dropout(0.0)    # or without these layers", change)
+    snippet = "nn.Dropout(0.0)    # or without these layers"
+    return Remedy("no dropout", "train without dropout", snippet, change, in_recipe.no_dropout)
 
 
 def rows_first() -> Remedy:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from seminal.doctor.course import length
 from seminal.doctor.findings import Remedy
 from seminal.doctor.program import Program, undisturbed
+from seminal.doctor.remedies import in_recipe
 from seminal.doctor.rows import reloaded
 from seminal.doctor.unregistered import register
 
@@ -38,7 +39,7 @@ def rate(factor: float) -> Remedy:
         else f"divide the learning rate by {1 / factor:.3g}"
     )
     snippet = f'for group in optimizer.param_groups:\n    group["lr"] *= {factor:.3g}'
-    return Remedy(f"learning rate × {factor:.3g}", says, snippet, change)
+    return Remedy(f"learning rate × {factor:.3g}", says, snippet, change, in_recipe.rate(factor))
 
 
 def warmed(share: float = 0.1) -> Remedy:
@@ -88,7 +89,7 @@ def adam(lr: float = 1e-3) -> Remedy:
         return _with(program, torch.optim.AdamW(groups) if decoupled else torch.optim.Adam(groups))
 
     snippet = f"optimizer = torch.optim.Adam(model.parameters(), lr={lr:g})"
-    return Remedy(f"Adam {lr:g}", f"use Adam with a learning rate of {lr:g}", snippet, change)
+    return Remedy(f"Adam {lr:g}", f"use Adam with a learning rate of {lr:g}", snippet, change, in_recipe.adam(lr))
 
 
 def corrected() -> Remedy:
@@ -108,7 +109,8 @@ def corrected() -> Remedy:
         return _with(program, torch.optim.AdamW(groups))
 
     snippet = "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, eps=1e-6, weight_decay=0.01)"
-    return Remedy("bias correction", "use AdamW, which corrects the bias of its first steps", snippet, change)
+    says = "use AdamW, which corrects the bias of its first steps"
+    return Remedy("bias correction", says, snippet, change, in_recipe.corrected)
 
 
 def sgd(lr: float, momentum: float = 0.0) -> Remedy:
@@ -119,7 +121,8 @@ def sgd(lr: float, momentum: float = 0.0) -> Remedy:
 
     snippet = f"optimizer = torch.optim.SGD(model.parameters(), lr={lr:g}, momentum={momentum:g})"
     says = f"use SGD with a learning rate of {lr:g}" + (f" and momentum {momentum:g}" if momentum else "")
-    return Remedy(f"SGD {lr:g}" + (f", momentum {momentum:g}" if momentum else ""), says, snippet, change)
+    name = f"SGD {lr:g}" + (f", momentum {momentum:g}" if momentum else "")
+    return Remedy(name, says, snippet, change, in_recipe.sgd(lr, momentum))
 
 
 def _groups(optimizer: Optimizer, lr: float) -> list[dict[str, Any]]:
@@ -159,7 +162,8 @@ def momentum(amount: float = 0.9) -> Remedy:
         return program
 
     snippet = f"optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum={amount:g})"
-    return Remedy(f"momentum {amount:g}", f"give the optimiser a momentum of {amount:g}", snippet, change)
+    says = f"give the optimiser a momentum of {amount:g}"
+    return Remedy(f"momentum {amount:g}", says, snippet, change, in_recipe.momentum(amount))
 
 
 def longer(factor: float) -> Remedy:
@@ -173,6 +177,7 @@ def longer(factor: float) -> Remedy:
         f"train for {factor:g} times the epochs",
         f"epochs = math.ceil(epochs * {factor:g})",
         change,
+        in_recipe.longer(factor),
     )
 
 
@@ -193,7 +198,7 @@ def batch(size: int, rule: str = "") -> Remedy:
     scaled = {"": "", "linear": f"\nlr = lr * {size} / old_size", "sqrt": f"\nlr = lr * ({size} / old_size) ** 0.5"}
     snippet = f"train = DataLoader(dataset, batch_size={size}, shuffle=True){scaled[rule]}"
     name = f"batch {size}" + (f", {rule} rate" if rule else "")
-    return Remedy(name, f"use batches of {size} rows{words[rule]}", snippet, change)
+    return Remedy(name, f"use batches of {size} rows{words[rule]}", snippet, change, in_recipe.batch(size, rule))
 
 
 def _batch_size(loader: Any) -> int | None:
@@ -215,7 +220,8 @@ def clipped(norm: float) -> Remedy:
         return program
 
     snippet = f"loss.backward()\ntorch.nn.utils.clip_grad_norm_(model.parameters(), {norm:.3g})\noptimizer.step()"
-    return Remedy(f"clip {norm:.3g}", f"limit the gradient's norm to {norm:.3g}", snippet, change)
+    says = f"limit the gradient's norm to {norm:.3g}"
+    return Remedy(f"clip {norm:.3g}", says, snippet, change, in_recipe.clipped(norm))
 
 
 def unclipped() -> Remedy:
@@ -242,7 +248,7 @@ def unclipped() -> Remedy:
         return program
 
     snippet = "loss.backward()\noptimizer.step()    # no clip_grad_norm_ or clip_grad_value_ between the two"
-    return Remedy("no clipping", "do not clip the gradients", snippet, change)
+    return Remedy("no clipping", "do not clip the gradients", snippet, change, in_recipe.clipped(None))
 
 
 def _learning(model: nn.Module) -> list[nn.Parameter]:
@@ -252,9 +258,11 @@ def _learning(model: nn.Module) -> list[nn.Parameter]:
 def no_decay() -> Remedy:
     """No weight decay."""
     snippet = "optimizer = …(model.parameters(), lr=lr, weight_decay=0)"
-    return Remedy(
-        "no weight decay", "train without weight decay", snippet, lambda program: _decayed(program, lambda _: 0.0)
-    )
+
+    def change(program: Program) -> Program:
+        return _decayed(program, lambda _: 0.0)
+
+    return Remedy("no weight decay", "train without weight decay", snippet, change, in_recipe.no_decay)
 
 
 def more_decay(factor: float = 10.0) -> Remedy:
@@ -265,7 +273,8 @@ def more_decay(factor: float = 10.0) -> Remedy:
         return _decayed(program, lambda own: max(least, factor * own))
 
     snippet = "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.1)"
-    return Remedy("more weight decay", f"use {factor:g} times the weight decay", snippet, change)
+    says = f"use {factor:g} times the weight decay"
+    return Remedy("more weight decay", says, snippet, change, in_recipe.more_decay(factor))
 
 
 def _decayed(program: Program, amount: Callable[[float], float]) -> Program:
@@ -292,7 +301,8 @@ def all_parameters() -> Remedy:
         "self.layers = nn.ModuleList(layers)    # in the model: a plain list hides its layers\n"
         "model.requires_grad_(True)\noptimizer = …(model.parameters(), lr=lr)    # after the last layer was put in"
     )
-    return Remedy("all parameters", "let all parameters learn, and give all of them to the optimiser", snippet, change)
+    says = "let all parameters learn, and give all of them to the optimiser"
+    return Remedy("all parameters", says, snippet, change, in_recipe.unfrozen)
 
 
 def default_step() -> Remedy:

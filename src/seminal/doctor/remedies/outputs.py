@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from seminal.doctor.findings import Remedy
 from seminal.doctor.program import Loss, Metric, Program, undisturbed
+from seminal.doctor.remedies import in_recipe
 from seminal.doctor.remedies.forward import ALONG, Call, Pass, Watching, around, is_activation, passed
 from seminal.doctor.remedies.layers import outputs_changed
 from seminal.doctor.rows import Rows
@@ -261,7 +262,8 @@ def smoothed(epsilon: float = 0.1) -> Remedy:
         return replace(program, loss=smooth)
 
     snippet = f"criterion = nn.CrossEntropyLoss(label_smoothing={epsilon:g})"
-    return Remedy(f"label smoothing {epsilon:g}", f"smooth the labels by {epsilon:g}", snippet, change)
+    says = f"smooth the labels by {epsilon:g}"
+    return Remedy(f"label smoothing {epsilon:g}", says, snippet, change, in_recipe.smoothed(epsilon))
 
 
 # ----------------------------------------------------------------------------------------------------- outputs and targets

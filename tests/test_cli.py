@@ -221,6 +221,9 @@ OVERRIDES = [
     ("--lr 0.05", "lr", 0.05, "learning rate 0.05"),
     ("--opt adamw", "optim.name", "adamw", "optim"),
     ("--opt adamw", "lr", 0.001, "learning rate 0.001"),
+    ("--opt adamw", "optim.weight_decay", 0.0, "optimiser adamw"),  # a decoupled decay is another number
+    ("--opt adamw", "optim.momentum", 0.0, "optimiser adamw"),
+    ("--opt adagrad", "optim.weight_decay", 5e-4, "optimiser adagrad"),
     ("--opt RMSprop --momentum 0.5", "optim.momentum", 0.5, "momentum 0.5"),
     ("--no-nesterov", "optim.nesterov", False, "optim"),
     ("--wd 0.3", "optim.weight_decay", 0.3, "weight decay 0.3"),

@@ -21,7 +21,7 @@ from seminal.pieces.augment import (
 )
 from seminal.runs.asks import RecipeAsk
 from seminal.train import schedules
-from seminal.train.optimisers import DECOUPLED, NAMES
+from seminal.train.optimisers import DECOUPLED, NAMES, WITH_MOMENTUM
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": schedules.Constant(),
@@ -113,8 +113,8 @@ def _optim(recipe: Recipe, ask: RecipeAsk) -> Any:
     name = (ask.opt or recipe.optim.name).lower()
     if name not in NAMES:
         raise UserError(f"there is no optimiser `{name}`. Write --opt with one of: {', '.join(NAMES)}.")
-    momentum = _or(ask.momentum, recipe.optim.momentum)
-    if ask.momentum is not None and name in ("adam", "adamw", "bertadam", "adagrad"):
+    momentum = _or(ask.momentum, recipe.optim.momentum if name in WITH_MOMENTUM else 0.0)
+    if ask.momentum is not None and name not in WITH_MOMENTUM:
         raise UserError(f"--momentum belongs to sgd and rmsprop, not to {name}: leave it out.")
     nesterov = _or(ask.nesterov, recipe.optim.nesterov) and name == "sgd" and momentum > 0
     if ask.nesterov and not nesterov:
@@ -223,6 +223,7 @@ def _still_true(old: Recipe, new: Recipe) -> Iterator[Departure]:
 def said(old: Recipe, new: Recipe, why: str = "you asked for it") -> Iterator[Departure]:
     """What is other in the new recipe, and why."""
     words = {"batch": "batches of", "lr": "learning rate", "clip": "gradient norm clipped at", "ema": "moving average"}
+    words |= {"optim": "optimiser"}
     for field in dataclasses.fields(Recipe):
         before, after = getattr(old, field.name), getattr(new, field.name)
         if before != after and field.name not in ("departures", "seed", "steps"):
@@ -242,6 +243,6 @@ def briefly(value: Any) -> str:
     shown = [
         f"{f.name.replace('_', ' ')} {briefly(getattr(value, f.name))}"
         for f in dataclasses.fields(value)
-        if getattr(value, f.name) != f.default
+        if getattr(value, f.name) != f.default and f.name != "name"
     ]
-    return type(value).__name__ + (f" ({', '.join(shown)})" if shown else "")
+    return str(getattr(value, "name", type(value).__name__)) + (f" ({', '.join(shown)})" if shown else "")

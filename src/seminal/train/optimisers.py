@@ -12,6 +12,7 @@ from seminal.core import Optim, UserError
 from seminal.train.bert_adam import BertAdam
 
 NAMES = ("sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "bertadam")
+WITH_MOMENTUM = ("sgd", "rmsprop")
 DECOUPLED = ("adamw", "bertadam")  # their weight decay is not a part of the gradient
 
 

@@ -22,6 +22,7 @@ import theory_contrast
 import theory_divergence
 import theory_game
 import theory_latent
+import theory_sharpness
 from keeping import RESULTS
 from measuring import machine
 
@@ -30,6 +31,7 @@ EXPERIMENTS = {
     **theory_divergence.EXPERIMENTS,
     **theory_game.EXPERIMENTS,
     **theory_latent.EXPERIMENTS,
+    **theory_sharpness.EXPERIMENTS,
     **theory_contrast.EXPERIMENTS,
 }
 

@@ -21,6 +21,7 @@ import theory_contrast
 import theory_divergence
 import theory_game
 import theory_latent
+import theory_sharpness
 from seminal.papers.gan import best_discriminator
 from seminal.pieces.divergences import js, kl_diagonal
 from stack import Mover, Stack
@@ -85,6 +86,7 @@ def test_a_quick_run_never_replaces_a_real_one(monkeypatch):
         ("disjoint", lambda r: r["cells"][-1].update(js=0.5)),
         ("best_discriminator", lambda r: r.update(error=[0.3])),
         ("value", lambda r: r["cells"][0].update(found=[0.0])),  # more than the largest V there is
+        ("sharpness", lambda r: r["runs"].update(VAE=r["runs"]["GAN"])),
         ("descent", lambda r: r.update(ways={name: [{"end": 0.1, "rises": 0}] for name in r["ways"]})),
     ],
 )
@@ -195,3 +197,29 @@ def test_the_density_that_is_seen_is_that_of_the_generator():
     p_g = torch.tensor(match.seen()["p_g"][0], dtype=torch.float64)
     torch.testing.assert_close(p_g[:80], torch.full((80,), 1 / 80, dtype=torch.float64), atol=1e-3, rtol=0)
     assert float(p_g[80:].sum()) == 0
+
+
+def test_sharpness_is_the_mean_square_of_the_second_difference():
+    edge = torch.zeros(1, 1, 8, 8)
+    edge[..., 4:] = 1.0
+    assert theory_sharpness.edges(edge) == pytest.approx(2 / 6), "of six columns inside, two stand at the edge"
+    ramp = torch.linspace(0, 1, 8).expand(1, 1, 8, 8)
+    assert theory_sharpness.edges(ramp) == pytest.approx(0, abs=1e-10)
+
+
+def test_an_even_way_has_steps_of_one_length(monkeypatch):
+    class Linear:
+        def generate(self, noise):
+            return noise @ torch.ones(theory_sharpness.LATENT, 64)
+
+    class Jumping:
+        def generate(self, noise):
+            return (noise.sum(1, keepdim=True) > 0).float().expand(-1, 64)
+
+    chance = torch.Generator().manual_seed(0)
+    assert theory_sharpness.unevenness(Linear(), chance) == pytest.approx(1.0, rel=1e-3)
+    monkeypatch.setattr(theory_sharpness, "WAYS", 1)
+    found = [theory_sharpness.unevenness(Jumping(), chance) for _ in range(20)]
+    jumps = [value for value in found if value == value]  # a line that meets no jump has no mean step
+    assert jumps == pytest.approx([theory_sharpness.PARTS] * len(jumps))
+    assert jumps

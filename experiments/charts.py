@@ -82,7 +82,7 @@ def panels(x: Axis, y: Axis, charts: Sequence[tuple[str, Sequence[Series]]]) -> 
             f'<text x="{left + (LEFT + wide) // 2}" y="{top + 18}" text-anchor="middle" fill="#333333">'
             f"{escape(title)}</text>",
             f'<svg x="{left}" y="{top + head}" width="{wide}" height="{HEIGHT // 2}" '
-            f'viewBox="0 0 {2 * wide} {HEIGHT}" font-size="22">',
+            f'viewBox="0 0 {2 * wide} {HEIGHT}" font-size="22" overflow="visible">',
             *_drawn(x, y, series),
             "</svg>",
         ]

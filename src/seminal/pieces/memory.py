@@ -1,8 +1,8 @@
 """Memory of a network, counted before there is any: what training keeps for the backward pass, and what inference needs.
 
 The network is run on tensors that have a size and no numbers (torch's fake tensors, those of `torch.compile`), and the
-storages that are still alive are counted. That is exact whatever keeps them: autograd, a checkpoint, a closure. It costs a
-fraction of a second and no memory, for any batch. The same functions count a real network on the CPU.
+storages that are still alive are counted. That is exact whatever keeps them: autograd, a checkpoint, a closure. It costs
+about a millisecond for each operation and no memory, for any batch. The same functions count a real network on the CPU.
 """
 
 from __future__ import annotations

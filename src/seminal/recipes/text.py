@@ -150,7 +150,7 @@ def plain_text(variant: str, model: Any, spec: DataSpec, lr: float) -> Recipe:
         model=model,
         task=Language(carried=False),
         epochs=20 if short else 10,
-        batch=16 if short else 32,
+        batch=4 if short else 32,
         lr=lr,
         optim=Optim("adamw", betas=(0.9, 0.99), weight_decay=0.1, decay_all=False),
         schedule=Warmup(Cosine(0.1), share=0.1),
@@ -159,7 +159,8 @@ def plain_text(variant: str, model: Any, spec: DataSpec, lr: float) -> Recipe:
         least_steps=500,
         sources={
             "model": "width by the length of the text; no dropout inside attention, so that its fast form can be used",
-            "batch": "16 windows of 256 are 4,096 tokens: enough steps for a short text",
+            "batch": "of a short text 4 windows, 1,024 tokens, for the sake of many steps: two epochs of 280,000 tokens of "
+            "Shakespeare ended at a perplexity of 253, with 16 windows at 553",
             "lr": "small networks bear a larger rate than the 2.5e-4 of GPT (Radford et al. 2018, Sec. 4.1)",
             "optim": "weight decay as in GPT-3 (Brown et al. 2020, App. B)",
             "schedule": "App. B there: linear rise, then a cosine to a tenth of the rate",

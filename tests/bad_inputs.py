@@ -103,6 +103,13 @@ MISTAKES = [
     # ---------------------------------------------------------------------------------------------------- recipes and models
     Mistake("a recipe that is none", "train resnet20 digits --recipe fast", ("`fast`", "modern, paper", "FILE.py")),
     Mistake("a recipe file that is not there", "train resnet20 digits --recipe mine.py", ("mine.py",)),
+    Mistake("a recipe of the doctor's that is not there", "train resnet20 digits --recipe cured.json", ("--cure",)),
+    Mistake(
+        "a JSON that is no recipe",
+        "train resnet20 digits --recipe cured.json",
+        ("does not hold a run",),
+        lambda folder: (folder / "cured.json").write_text('{"lr": 0.1}'),
+    ),
     Mistake(
         "a recipe file with a slip in it",
         "train resnet20 digits --recipe mine.py",

@@ -34,7 +34,7 @@ class DataAsk:
 class RecipeAsk:
     """Changes to the recipe."""
 
-    recipe: str | None = None  # paper, modern, FILE.py, or the folder of a run
+    recipe: str | None = None  # paper, modern, FILE.py, the doctor's FILE.json, or the folder of a run
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None

@@ -63,7 +63,9 @@ class Maker:
 
     def _borrowed(self, run: Path, source: Source) -> Recipe:
         if run.suffix == ".json" and not run.exists():
-            raise UserError(f"there is no recipe file {run}. `seminal doctor RUN --cure` writes one; a RUN has its own.")
+            raise UserError(
+                f"there is no recipe file {run}. `seminal doctor RUN --cure` writes one; a RUN has its own."
+            )
         other = (plan_in(run) if run.suffix == ".json" else plan_of(RunFolder.existing(run))).recipe
         if other.variant != self.variant:
             raise UserError(f"the recipe in {run} is for {other.variant}, not for {self.variant}.")

@@ -66,7 +66,7 @@ def test_training_on_text_is_compared_on_equal_terms(train_text, script, monkeyp
     pairs, text = found["rows"][0]["tokens_per_turn"], found["rows"][1]["tokens_per_turn"]
     assert pairs["torch"] == pairs["seminal"]
     assert text["transformers"] == text["seminal"]
-    assert text["seminal"]["target"] == 2 * 16 * (train_text.READ - 1)
+    assert text["seminal"]["target"] == 2 * found["rows"][1]["batch"] * (train_text.READ - 1)
     words = "\n".join(script("told_speed").train_text(found))
     rate = found["rows"][1]["target_tokens_per_s"]["transformers"]["median"]
     assert "| gpt2, 1 layers of width 16 | fp32 |" in words

@@ -217,8 +217,11 @@ def test_state_is_that_of_torchs_optimiser(name):
 # -------------------------------------------------------------------------------------------------------- the command
 
 
-# Their first variant is the paper's full size: a step of it takes seconds, several times.
-LARGE = ("densenet", "densenet_memory", "luong", "bahdanau", "seq2seq")
+# Their first variant is the paper's full size: to walk through it takes seconds.
+LARGE = (
+    *("densenet", "densenet_memory", "bn_inception", "googlenet", "preact_resnet", "resnext"),
+    *("luong", "bahdanau", "seq2seq", "elmo", "bert", "transformer", "gpt", "gpt2", "zaremba"),
+)
 
 
 @pytest.mark.parametrize("file", [pytest.param(file, marks=[pytest.mark.slow] * (file in LARGE)) for file in SHELF])

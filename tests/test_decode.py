@@ -57,18 +57,22 @@ def every_sentence(longest: int) -> list[tuple[int, ...]]:
     return ended + list(itertools.product(words, repeat=longest))
 
 
+@pytest.fixture(scope="module")
+def probable():
+    """For each source, the log probability of every sentence of up to four tokens."""
+    model, source = translator(), sources()
+    reals = [source[row][source[row] != PAD] for row in range(3)]
+    return [[(log_probability(model, real, sentence), sentence) for sentence in every_sentence(4)] for real in reals]
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.5])
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_beam_that_holds_everything_finds_the_best_of_all_sentences(alpha, plain):
+def test_a_beam_that_holds_everything_finds_the_best_of_all_sentences(probable, alpha, plain):
     model, source, longest = translator(), sources(), 4
     search = Beam(width=5**longest, best=3, alpha=alpha, plain=plain)
     found = beam(model, source, begun(3), search, Rules(longest=longest))
     for row in range(3):
-        real = source[row][source[row] != PAD]
-        scored = [
-            (log_probability(model, real, sentence) / search.penalty(len(sentence)), sentence)
-            for sentence in every_sentence(longest)
-        ]
+        scored = [(total / search.penalty(len(sentence)), sentence) for total, sentence in probable[row]]
         best = sorted(scored, reverse=True)[:3]
         for rank, (score, sentence) in enumerate(best):
             tokens = found.tokens[row, rank]

@@ -23,7 +23,7 @@ PAPERS = {name: importlib.import_module(f"seminal.papers.{name}") for name in NA
 VARIANTS = [(paper, name) for paper in NAMES for name in PAPERS[paper].PAPER.variants]
 # A paper's table may have dozens of rows of one kind: `make test` brings the first ones to life, `make test-all` and
 # `seminal verify` all.
-ROWS = 4
+ROWS = 2
 LARGE = ("gpt2-medium", "gpt2-large", "gpt2-xl", "zaremba-large")  # gigabytes of weights
 LIVELY = [
     pytest.param(paper, name, marks=pytest.mark.slow if i >= ROWS or name in LARGE else ())
@@ -181,7 +181,7 @@ def test_departures_are_said_and_the_papers_own_rows_have_none(paper, variant):
 @pytest.mark.parametrize("paper", NAMES)
 def test_same_seed_same_network(paper):
     card = PAPERS[paper].PAPER
-    small, _ = smallest(next(iter(card.variants.values())))
+    small, _ = smallest(card.variants["bert-tiny"] if paper == "bert" else next(iter(card.variants.values())))
     states = []
     for _ in range(2):
         torch.manual_seed(7)

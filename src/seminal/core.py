@@ -365,6 +365,10 @@ class Generator(Protocol):
 # ----------------------------------------------------------------------------------------------------------- the recipe
 
 
+WITH_MOMENTUM = ("sgd", "rmsprop")  # optimisers that take one …
+DECOUPLED = ("adamw", "bertadam")  # … and those whose weight decay is not a part of the gradient
+
+
 @dataclass(frozen=True)
 class Optim:
     """A torch optimiser by its usual name, with the numbers that go with it."""

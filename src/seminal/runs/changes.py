@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from seminal.core import Augment, Crop, DataSpec, Departure, Recipe, Schedule, UserError
+from seminal.core import DECOUPLED, WITH_MOMENTUM, Augment, Crop, DataSpec, Departure, Recipe, Schedule, UserError
 from seminal.pieces.augment import (
     Blur,
     ColourJitter,
@@ -21,7 +21,7 @@ from seminal.pieces.augment import (
 )
 from seminal.runs.asks import RecipeAsk
 from seminal.train import schedules
-from seminal.train.optimisers import DECOUPLED, NAMES, WITH_MOMENTUM
+from seminal.train.optimisers import NAMES
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": schedules.Constant(),

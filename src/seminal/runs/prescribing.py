@@ -13,7 +13,7 @@ from seminal.runs.changes import said
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan
 
-KEPT = ("data", "fold", "borrowed")  # the data are a word without a flag; the others follow from other words
+OTHERWISE = ("data", "fold", "borrowed")  # a word without a flag; and what follows from other words
 
 
 def prescribed(folder: RunFolder, plan: Plan, before: Recipe) -> Path:
@@ -39,7 +39,7 @@ def train_command(plan: Plan, recipe: Path) -> str:
 
 def _flags(data: DataAsk) -> list[str]:
     """What the user said of the data, as words: the names of the fields are those of the flags."""
-    given = [(field.name, getattr(data, field.name)) for field in fields(DataAsk) if field.name not in KEPT]
+    given = [(field.name, getattr(data, field.name)) for field in fields(DataAsk) if field.name not in OTHERWISE]
     usual = DataAsk(data.data)
     asked = [(name, value) for name, value in given if value != getattr(usual, name)]
     return [word for name, value in asked for word in ("--" + name.replace("_", "-"), str(value))]

@@ -12,8 +12,6 @@ from seminal.core import Optim, UserError
 from seminal.train.bert_adam import BertAdam
 
 NAMES = ("sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "bertadam")
-WITH_MOMENTUM = ("sgd", "rmsprop")
-DECOUPLED = ("adamw", "bertadam")  # their weight decay is not a part of the gradient
 
 
 def optimisers(

@@ -8,12 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from seminal.core import Optim, Recipe
+from seminal.core import DECOUPLED, WITH_MOMENTUM, Optim, Recipe
 
 Change = Callable[[Recipe], Recipe]
-
-DECOUPLED = ("adamw", "bertadam")
-WITH_MOMENTUM = ("sgd", "rmsprop")
 
 
 def rate(factor: float) -> Change:

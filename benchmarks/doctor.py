@@ -5,9 +5,9 @@
     python benchmarks/doctor.py --cases DIR --only a.py   these programs
 
 DIR holds programs after the contract of `seminal doctor` and ``labels.json``. Each program is examined in a process of its
-own with one thread, two at a time. What is done is kept, and a run that was cut off goes on where it stopped; another version
-of the doctor begins anew. What is to be beaten stands in the same table: the best constant answers were chosen with the
-labels in hand, and random search has all the time that the doctor had, its final check not counted.
+own with one thread, ``--processes`` at a time. What is done is kept, and a run that was cut off goes on where it stopped;
+another version of the doctor begins anew. What is to be beaten stands in the same table: the best constant answers were
+chosen with the labels in hand, and random search has all the time that the doctor had, its final check not counted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ from seminal.report.terminal import say, table
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))  # the charts
 from charts import Series, chart, evenly
 
-PROCESSES = 2
 GUESS = 3  # names in the constant answer of several names
 SEEDS = 3
 
@@ -152,7 +151,7 @@ def measured(folder: Path, cases: Sequence[Case], shelf: Shelf, asked: argparse.
     if results:
         say("kept", f"{len(results)} of {len(cases)} programs from before")
     left = [case for case in cases if case.name not in results]
-    with ThreadPoolExecutor(PROCESSES) as pool:
+    with ThreadPoolExecutor(asked.processes) as pool:
         jobs = {pool.submit(_alone, str(folder / case.name), asked.budget, asked.cure): case for case in left}
         for job in as_completed(jobs):
             case = jobs[job]
@@ -310,6 +309,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="PROGRAM", help="these programs")
     parser.add_argument("--cure", action="store_true", help="try cures too, beside random search")
     parser.add_argument("--budget", type=float, default=120.0, help="seconds for each examination (default: 120)")
+    parser.add_argument("--processes", type=int, default=2, help="programs at a time, one thread each (default: 2)")
     parser.add_argument("--kept", type=Path, help="where single results are kept (default: a temporary folder)")
 
 

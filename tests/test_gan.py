@@ -268,12 +268,20 @@ class Told(nn.Module):
         return self.network(torch.cat([x.flatten(1), nn.functional.one_hot(labels, 3)], dim=1))
 
 
+def maker() -> nn.Module:
+    """Two numbers of noise and three classes to a picture."""
+    return nn.Sequential(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 64), nn.Sigmoid(), nn.Unflatten(1, (1, 8, 8)))
+
+
+def judge() -> nn.Module:
+    """A picture and three classes to a logit."""
+    return nn.Sequential(nn.Linear(67, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1), nn.Flatten(0))
+
+
 def test_a_generator_learns_to_make_what_is_asked_for():
     source = pictures(rows=96)
     torch.manual_seed(0)
-    made_of = nn.Sequential(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 64), nn.Sigmoid(), nn.Unflatten(1, (1, 8, 8)))
-    judge = nn.Sequential(nn.Linear(67, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1), nn.Flatten(0))
-    model, task = Adversarial(Told(made_of), Told(judge), latent=2), Game(conditional=True).fitted(source.spec)
+    model, task = Adversarial(Told(maker()), Told(judge()), latent=2), Game(conditional=True).fitted(source.spec)
     rec = recipe(task, batch=32, epochs=80, lr=5e-3, optim=Optim("adam", betas=(0.5, 0.999)))
     before = task.summary(scored(model, source, rec, Order("val", 32)))["kernel_distance"]
     for _ in train(model, source, rec):
@@ -302,6 +310,33 @@ def test_the_kernel_distance_is_the_double_sum_over_pairs():
         assert found["kernel_distance"] == pytest.approx(float(naive), abs=1e-6)
 
 
+def test_variety_is_the_double_sum_over_pairs_of_a_class():
+    source = pictures(rows=20)
+    real, labels = source.splits["val"]["input"], source.splits["val"]["target"]
+    for task in (Game(), Game(conditional=True).fitted(source.spec)):
+        model = small().eval() if not task.conditional else Adversarial(Told(maker()), Told(judge()), latent=2).eval()
+        with torch.no_grad():  # row by row, each with its own noise
+            order = [task.score(model, batch) for batch in source.batches(Order("val", 1))]
+        made = torch.cat([sums["features_fake"].sum(0, keepdim=True) for sums in order])
+        pairs = ~torch.eye(20, dtype=torch.bool)
+        if task.conditional:
+            pairs &= labels[:, None] == labels[None]
+        x = features(real).double()
+        naive = (1 - made @ made.T)[pairs].mean() / (1 - x @ x.T)[pairs].mean()
+        for batch in (20, 7):
+            found = task.summary(scored(model, source, recipe(task), Order("val", batch)))
+            assert found["variety"] == pytest.approx(float(naive), abs=1e-5)
+
+
+def test_a_generator_that_is_deaf_to_its_noise_has_no_variety():
+    source = pictures(rows=96)
+    for task in (Game(), Game(conditional=True).fitted(source.spec)):
+        model = small().eval() if not task.conditional else Adversarial(Told(maker()), Told(judge()), latent=2).eval()
+        model.generator.apply(lambda layer: isinstance(layer, nn.Linear) and nn.init.zeros_(layer.weight))
+        found = task.summary(scored(model, source, recipe(task), Order("val", 32)))
+        assert found["variety"] == pytest.approx(0.0, abs=1e-5)
+
+
 def test_features_approach_gaussian_kernels():
     a, b = torch.rand(2, 200, 1, 6, 6, generator=torch.Generator().manual_seed(2))
     b = a + 0.3 * (b - a)
@@ -318,9 +353,8 @@ def test_rows_of_one_distribution_are_no_distance_apart_and_others_are():
     source = pictures(rows=96)
 
     def distance(first: torch.Tensor, second: torch.Tensor) -> float:
-        sums = {"rows": torch.tensor(48.0), "features_real": features(first).sum(0)} | {
-            "features_fake": features(second).sum(0)
-        }
+        sums = {"rows": torch.tensor(48.0), "rows_of_class": torch.tensor([[48.0]])}
+        sums |= {"features_real": features(first).sum(0)[None], "features_fake": features(second).sum(0)[None]}
         rest = ("loss_discriminator", "loss_generator", "accuracy_real", "accuracy_fake", "d_real", "d_fake")
         sums |= dict.fromkeys(rest, torch.tensor(0.0))
         return Game().summary({name: value.double() for name, value in sums.items()})["kernel_distance"]

@@ -86,6 +86,19 @@ def test_a_discriminator_that_is_always_sure_is_named_where_nothing_comes_of_it(
     assert not epochs.judged([*game, game[-1] | {"train_loss_discriminator": 0.4}], goal)
 
 
+def test_a_generator_that_makes_one_row_is_named_where_training_does_not_help_it():
+    goal = Goal("kernel_distance", higher=False)
+    stuck = [{"train_loss_discriminator": 0.6, "val_kernel_distance": 0.4, "val_variety": 0.1}] * 12
+    (found,) = epochs.judged(stuck, goal)
+    assert (found.illness, found.confidence) == ("mode_collapse", 0.7)
+    (found,) = epochs.judged([stuck[0] | {"val_variety": 0.9}, *stuck], goal)  # it had variety, and lost it
+    assert found.confidence == 0.85 and "differed 0.9 times as much after epoch 1" in found.evidence[1]
+    assert not epochs.judged(stuck[:9], goal)  # too early to tell
+    assert not epochs.judged([*stuck, stuck[0] | {"val_variety": 0.8}], goal)
+    assert not epochs.judged([row | {"val_kernel_distance": 0.4 * 0.95**i} for i, row in enumerate(stuck)], goal)
+    assert not epochs.judged([row | {"val_variety": 0.05 * 1.1**i} for i, row in enumerate(stuck)], goal)
+
+
 def test_a_run_whose_posterior_collapsed_says_so(tmp_path):
     recipe = tmp_path / "heavy.py"
     recipe.write_text(

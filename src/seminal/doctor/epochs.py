@@ -6,8 +6,9 @@ and the metric by which checkpoints are chosen has got worse too, by more than i
 
 A classifier whose loss is that of guessing has learned nothing, whatever its first loss was.
 
-Of models that make rows: latent variables that differ from no row to another are ignored; and a discriminator that is
-right and sure from beginning to end, while what is made does not come nearer to real rows, teaches nothing.
+Of models that make rows: latent variables that differ from no row to another are ignored; a discriminator that is right
+and sure from beginning to end, while what is made does not come nearer to real rows, teaches nothing; and a generator whose
+rows differ little, which training does not change any more, has collapsed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ SAME, STILL = 3, 0.7  # epochs with one and the same score, and what is left of 
 RISE = 1.3  # of the validation loss, from its lowest
 SURE = 0.02  # nats of the discriminator's loss, 1.39 where it cannot tell real rows from made ones
 NEARER = 0.7  # of the distance at the start: what was made has come nearer to real rows
+ALIKE = 0.3  # of the variety of real rows: less, and what is made is one row with small changes
+ON = 0.9  # of the distance five epochs ago: training still gets nearer
+MORE = 1.25  # times the variety five epochs ago: it still grows
 NOISE = 3.0  # times the median change from one epoch to the next
 WORSE = 0.02  # of the metric's size
 GUESS = 0.98  # of the loss of one who takes all classes to be as probable
@@ -37,7 +41,12 @@ Rows = Sequence[Mapping[str, float | None]]
 
 def judged(rows: Rows, goal: Goal, vitals: Vitals | None = None) -> list[Finding]:
     """``rows`` as the diary keeps them: ``train_loss``, ``val_loss`` and ``val_<metric>`` of each epoch."""
-    found = [overfitting(rows, goal), posterior_collapse(rows), critic_too_strong(rows, goal)]
+    found = [
+        overfitting(rows, goal),
+        posterior_collapse(rows),
+        critic_too_strong(rows, goal),
+        mode_collapse(rows, goal),
+    ]
     found += [same_answers(rows, goal, vitals)] if vitals is not None else []
     return [finding for finding in found if finding is not None]
 
@@ -95,6 +104,29 @@ def critic_too_strong(rows: Rows, goal: Goal) -> Finding | None:
             f"the discriminator's loss was {max(loss[1:]):.2g} nats or less in every epoch after the first (1.39 where it "
             "cannot tell)",
             f"{goal.metric} went from {distance[0]:.3g} to {min(distance):.3g} at best: the generator does not learn",
+        ),
+    )
+
+
+def mode_collapse(rows: Rows, goal: Goal) -> Finding | None:
+    """The rows that are made are nearly one and the same, and further training does not change that."""
+    variety, distance = _column(rows, "val_variety"), _column(rows, f"val_{goal.metric}")
+    if len(variety) < 2 * FEWEST or len(distance) != len(variety) or max(variety[-FEWEST:]) > ALIKE:
+        return None
+    then, now = variety[-2 * FEWEST : -FEWEST], variety[-FEWEST:]
+    before, after = median(distance[-2 * FEWEST : -FEWEST]), median(distance[-FEWEST:])
+    if after < ON * before or median(now) > MORE * median(then):
+        return None
+    highest = max(range(len(variety)), key=variety.__getitem__)
+    fell = variety[highest] > 2 * ALIKE
+    had = (f"they differed {variety[highest]:.2g} times as much after epoch {highest + 1}",) if fell else ()
+    return Finding(
+        "mode_collapse",
+        0.85 if fell else 0.7,
+        (
+            f"two made rows differ {max(now):.2g} times as much as two real ones, or less, in the last {FEWEST} epochs",
+            *had,
+            f"{goal.metric} does not fall any more: {before:.3g}, then {after:.3g}",
         ),
     )
 

@@ -299,6 +299,12 @@ def _game(report: Report) -> list[Figure]:
             *opinion,
         ),
         Figure("told", "What the discriminator tells right", "On validation rows; chance is ½.", *accuracy),
+        Figure(
+            "variety",
+            "How much made rows differ",
+            "Two made rows, as a share of two real ones. Near 0, one row is made, whatever the noise.",
+            *_several(report, "share", {"val_variety": "made rows"}),
+        ),
     ]
 
 

@@ -141,20 +141,31 @@ class Game:
             "accuracy_fake": (by_fake < 0).sum(),
             "d_real": by_real.sigmoid().sum(),
             "d_fake": by_fake.sigmoid().sum(),
-            "features_real": features(real).sum(0),
-            "features_fake": features(fake).sum(0),
+            "features_real": self._by_class(features(real), labels),
+            "features_fake": self._by_class(features(fake), labels),
+            "rows_of_class": self._by_class(torch.ones(len(real), 1, device=real.device), labels),
         }
         return {name: value.double() for name, value in sums.items()}
 
+    def _by_class(self, values: Tensor, labels: Tensor | None) -> Tensor:
+        """(classes, …): the sum over the rows of each class; one sum where classes are not asked for."""
+        if labels is None:
+            return values.sum(0, keepdim=True)
+        return values.new_zeros(self.num_classes, values.shape[1]).index_add(0, labels, values)
+
     def summary(self, sums: Sums) -> dict[str, float]:
-        """``kernel_distance`` between real and generated rows; the discriminator's ``accuracy_real`` and
-        ``accuracy_fake``; its means ``d_real``, of D(x), and ``d_fake``, of D(G(z)); both losses."""
-        rows, real, fake = sums["rows"], sums["features_real"], sums["features_fake"]
+        """``kernel_distance`` between real and generated rows; ``variety``, how much two generated rows differ as a share of
+        how much two real ones do (by 1 − φ·φ; of one class where classes are asked for): near 0 the generator makes one
+        picture, whatever the noise; the discriminator's ``accuracy_real`` and ``accuracy_fake``; its means ``d_real``, of
+        D(x), and ``d_fake``, of D(G(z)); both losses."""
+        rows, real, fake = sums["rows"], sums["features_real"].sum(0), sums["features_fake"].sum(0)
         pairs = rows * (rows - 1)  # of one row there is none, and no distance
         within = (real.square().sum() + fake.square().sum() - 2 * rows) / pairs
+        spread = {name: _spread(sums[f"features_{name}"], sums["rows_of_class"]) for name in ("real", "fake")}
         means = ("loss_discriminator", "loss_generator", "accuracy_real", "accuracy_fake", "d_real", "d_fake")
         return {
             "kernel_distance": float(within - 2 * (real * fake).sum() / rows.square()),
+            "variety": float(spread["fake"] / spread["real"]),
             **{name: float(sums[name] / rows) for name in means},
         }
 
@@ -166,6 +177,12 @@ class Game:
             return {"real": game.discriminate(rows, self._labels(batch)).sigmoid()}
         classes = [torch.full((len(rows),), c, device=rows.device) for c in range(self.num_classes)]
         return {"real": torch.stack([game.discriminate(rows, c).sigmoid() for c in classes]).amax(0)}
+
+
+def _spread(features: Tensor, rows: Tensor) -> Tensor:
+    """The mean of 1 − φ·φ over all pairs of rows of one class, from the sums (classes, features) and counts (classes, 1)."""
+    pairs = (rows * (rows - 1)).sum()
+    return 1 - (features.square().sum() - rows.sum()) / pairs
 
 
 def _noise_of(game: Players, index: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def record(row: int, *labels: int) -> bytes:
     return bytes(labels) + noise(row, 32, 32).transpose(2, 0, 1).tobytes()
 
 
-def ten(folder: Path, rows: int = 12, parts: int = 2, first: int = 0) -> Path:
+def ten(folder: Path, rows: int = 12, parts: int = 5, first: int = 0) -> Path:
     """CIFAR-10 with few pictures: class 0, 1, 2 in turn; ``parts`` files to train on, and one to test."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "batches.meta.txt").write_text("\n".join(TEN) + "\n\n")
@@ -52,10 +52,17 @@ def test_pixels_classes_and_splits_are_those_that_were_written(tmp_path: Path) -
     assert isinstance(source, ImageStore)
     assert listing.classes == TEN
     assert listing.names[:2] == ("data_batch_1[0]", "data_batch_1[1]")
-    assert source.spec.counts == {"train": 24, "val": 12}
-    expected = np.stack([noise(row, 32, 32).transpose(2, 0, 1) for row in range(36)])
+    assert source.spec.counts == {"train": 60, "val": 12}
+    expected = np.stack([noise(row, 32, 32).transpose(2, 0, 1) for row in range(72)])
     assert torch.equal(source.pixels, torch.from_numpy(expected))
-    assert listing.labels.tolist() == [0, 1, 2] * 12
+    assert listing.labels.tolist() == [0, 1, 2] * 24
+
+
+def test_a_training_set_of_which_a_part_is_missing_is_refused(tmp_path: Path) -> None:
+    folder = ten(tmp_path)
+    (folder / "data_batch_3.bin").unlink()
+    with pytest.raises(UserError, match=r"data_batch_3\.bin is missing"):
+        scan(folder)
 
 
 def test_the_fine_classes_of_cifar_100(tmp_path: Path) -> None:

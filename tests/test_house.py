@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import dis
 import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -134,6 +138,24 @@ def test_nothing_is_executed_registered_or_probed(path):
         for a in n.names
     }
     assert not pickles & {"pickle", "dill", "joblib", "shelve", "marshal"}
+
+
+def read_globally(code: CodeType) -> Iterator[str]:
+    """The global names that functions read. Annotations are no code, so that shapes such as "batch 10" are not met."""
+    yield from (str(one.argval) for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL")
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from read_globally(inner)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_name_that_is_read_is_there(path):
+    """What ruff and mypy would say, if they did not take shapes for names."""
+    place = ".".join(path.relative_to(HOUSE.parent).with_suffix("").parts).removesuffix(".__init__")
+    if path.stem == "__main__":
+        return  # importing it runs it
+    known = vars(importlib.import_module(place)).keys() | vars(builtins).keys()
+    assert set(read_globally(compile(path.read_text(), name(path), "exec"))) <= known
 
 
 def test_every_paper_has_recipes_and_every_number_of_the_paper_has_a_source():

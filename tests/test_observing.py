@@ -92,7 +92,8 @@ def test_a_generator_that_makes_one_row_is_named_where_training_does_not_help_it
     (found,) = epochs.judged(stuck, goal)
     assert (found.illness, found.confidence) == ("mode_collapse", 0.7)
     (found,) = epochs.judged([stuck[0] | {"val_variety": 0.9}, *stuck], goal)  # it had variety, and lost it
-    assert found.confidence == 0.85 and "differed 0.9 times as much after epoch 1" in found.evidence[1]
+    assert found.confidence == 0.85
+    assert "differed 0.9 times as much after epoch 1" in found.evidence[1]
     assert not epochs.judged(stuck[:9], goal)  # too early to tell
     assert not epochs.judged([*stuck, stuck[0] | {"val_variety": 0.8}], goal)
     assert not epochs.judged([row | {"val_kernel_distance": 0.4 * 0.95**i} for i, row in enumerate(stuck)], goal)

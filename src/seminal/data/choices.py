@@ -56,6 +56,7 @@ class ChoicesEncoder:
 
         Raises `UserError` where an input is no table of such texts, or has another number of endings.
         """
+        before = 0  # rows of earlier files
         for name in inputs:
             if not Path(name).is_file():
                 raise UserError(
@@ -67,7 +68,8 @@ class ChoicesEncoder:
             for start in range(0, len(found.beginnings), batch):
                 index = np.arange(start, min(start + batch, len(found.beginnings)))
                 names = [f"{name}:{found.numbers[row]}" for row in index]
-                yield names, {"input": rows.input(index), "index": torch.from_numpy(index)}
+                yield names, {"input": rows.input(index), "index": torch.from_numpy(index) + before}
+            before += len(found.beginnings)
 
     def tokens(self, part: Choices) -> tuple[TokenStore, np.ndarray]:
         """The tokens of all endings of all rows, and how many there would be if nothing were cut."""

@@ -63,7 +63,11 @@ def with_labels(tree: Tree) -> tuple[ArrayTree, Layout] | None:
     classes = tree.read(files[form.names]).decode("utf-8", "replace").split()
     pictures: dict[str, np.ndarray] = {}
     entries: list[Entry] = []
-    parts = [file for file in (*form.train, form.test) if file in files]
+    there = [file for file in form.train if file in files]
+    if there and len(there) < len(form.train):
+        missing = ", ".join(file for file in form.train if file not in files)
+        raise UserError(f"{tree.where} has a part of CIFAR's training set: {missing} is missing. Fetch it again.")
+    parts = [file for file in (*there, form.test) if file in files]
     divided = form.test in parts and len(parts) > 1
     for file in parts:
         records = _records(tree.read(files[file]), form, file, len(classes))

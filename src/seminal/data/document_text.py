@@ -83,7 +83,12 @@ def found_in(path: Path, known: Known | None) -> dict[str, Documents]:
     whole = known is not None and known.whole
     if not path.is_dir():
         return {split: Documents((file,)) for split, file in files_in(path, ENDINGS, known).items()}
-    folders = {split_of(entry.name): entry for entry in sorted(path.iterdir()) if entry.is_dir()}
+    folders: dict[str, Path] = {}
+    for entry in (entry for entry in sorted(path.iterdir()) if entry.is_dir()):
+        split = split_of(entry.name)
+        if split and split in folders:
+            raise UserError(f"{path} has more than one {split} set: keep {folders[split].name} or {entry.name}.")
+        folders[split] = entry
     files = {split_of(text_lines.bare(file).stem) for file in _texts(path)}
     if "train" in folders or (whole and folders.keys() - {""}):
         order = sorted(folders.keys() - {""}, key=lambda split: ({"train": 0, "val": 1}.get(split, 2), split))

@@ -290,9 +290,10 @@ def _table(path: Path, ask: PairsAsk) -> Sentences:
             f"{', '.join(rows[0][1])}. Leave --source and --target out to read the first two columns."
         )
     for number, cells in rows:
-        if len(cells) <= max(columns):
+        if len(cells) <= max(columns) and ask.on_bad_row == "refuse":
             raise UserError(
-                f"{path.name}, line {number} has {len(cells)} column: a source and a target are needed, with a tab between."
+                f"{path.name}, line {number} has {len(cells)} column: a source and a target are needed, with a tab between. "
+                "Mend it, or leave such lines out: --on-bad-row skip."
             )
-    source, target = ([cells[column] for _, cells in rows] for column in columns)
+    source, target = ([cells[column] if column < len(cells) else "" for _, cells in rows] for column in columns)
     return Sentences(source, target, path.name, np.array([number for number, _ in rows]))

@@ -6,6 +6,7 @@ transparent: drawings in black on nothing would otherwise turn into black square
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2"),
 )
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")  # Pillow's names of those
 THREADS = 2
 
 _HEADER_BYTES = 1 << 16
@@ -82,11 +84,18 @@ def open_picture(data: bytes) -> Image.Image:
     if not data:
         raise BadPicture("empty, 0 bytes")
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=_formats())  # of others some are programs, such as PostScript
     except UnidentifiedImageError as error:
         raise BadPicture(f"not a picture (first bytes: {_first_bytes(data)})") from error
     except Exception as error:  # Pillow's plugins raise what their parsers happen to raise on damaged files
         raise BadPicture(_damage(error)) from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow reads."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -79,14 +79,14 @@ def between_words(before: str, after: str) -> bool:
 def held_out(path: Path, fraction: float) -> tuple[StreamText, StreamText]:
     """A file in two: what trains, and about the last ``fraction`` of its characters. It is cut at the end of a line; where
     lines are long beside what is held out, before a space."""
-    sizes = np.array([len(line) + 1 for line in text_lines.lines(path)], dtype=np.int64)
+    sizes = np.fromiter((len(line) + 1 for line in text_lines.lines(path)), dtype=np.int64)
     total = int(sizes.sum())
     held = total * fraction
     if not total:
         raise UserError(f"{path.name} is empty: give a file with text.")
     longest = LONGEST if sizes.max() <= held / 2 else max(LEAST, min(LONGEST, int(held / 4)))
     pieces = ((len(piece.text), piece.line) for piece in _pieces(path, longest))
-    lengths, lines = (np.array(column) for column in zip(*pieces))
+    lengths, lines = np.fromiter(pieces, dtype=np.dtype((np.int64, 2))).T
     if len(lengths) < 2:
         raise UserError(f"{path.name} has too little text to hold a part of it out for validation: give more.")
     cut = int(np.searchsorted(lengths.cumsum(), total - held)) + 1

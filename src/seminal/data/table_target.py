@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -136,7 +138,7 @@ class Target:
         if not self.classes:
             return ((part.target - self.mean) / self.std).astype(np.float32)[:, None]
         found, inverse = np.unique(part.target, return_inverse=True)
-        place = {label: at for at, label in enumerate(self.classes)}
+        place = self._places(str(label) for label in found)
         unknown = [label for label in found if str(label) not in place]
         if unknown:
             row = int(np.flatnonzero(part.target == unknown[0])[0])
@@ -145,6 +147,20 @@ class Target:
                 f"cannot be learned. Correct it, or add training rows of it; training has {listed(self.classes)}."
             )
         return np.array([place[str(label)] for label in found], dtype=np.int64)[inverse]
+
+    def _places(self, labels: Iterable[str]) -> dict[str, int]:
+        """The class of each label that is one. A file all of whose labels are numbers has them as numbers, so that `01` of
+        training may be `1` there: what is no class by its letters is the only one with its value."""
+        named = {label: at for at, label in enumerate(self.classes)}
+        valued: dict[float, list[int]] = {}
+        for label, at in named.items():
+            with contextlib.suppress(ValueError):
+                valued.setdefault(float(label), []).append(at)
+        found = {}
+        for label in labels:
+            with contextlib.suppress(ValueError):
+                (found[label],) = [named[label]] if label in named else valued.get(float(label), [])
+        return found
 
 
 def fitted(train: Labelled, name: str, task: str) -> Target:

@@ -25,6 +25,7 @@ from seminal.pieces.tokens import BEGIN, END, NOTHING, UNKNOWN
 
 ALL = "all"  # what the one split is called where nobody names any
 CHUNK = 10_000  # texts encoded at once
+COUNTED = 1 << 22  # tokens looked at at once: there may be more than memory holds
 _SPLIT = {"train": r"train(ing)?", "val": r"val|valid|((validation|dev)(_matched)?)"}
 _OTHER = re.compile(r"test.*|(validation|dev)_mismatched", re.IGNORECASE)  # of MultiNLI, which has two to validate on
 
@@ -260,6 +261,7 @@ def cut_note(place: str, lengths: np.ndarray, longest: int, what: str) -> list[s
 
 def unknown_note(place: str, vocabulary: Vocabulary, tokens: np.ndarray) -> list[str]:
     """A note on what stands in ``tokens`` that the vocabulary does not have."""
-    share = float((tokens == UNKNOWN).mean()) if len(tokens) else 0.0
+    parts = (tokens[start : start + COUNTED] for start in range(0, len(tokens), COUNTED))
+    share = sum(np.count_nonzero(part == UNKNOWN) for part in parts) / max(1, len(tokens))
     kind = vocabulary.kind if vocabulary.kind in ("words", "characters") else "tokens"
     return [f"{share:.1%} of the {kind} of {place} are unknown"] if share >= 5e-4 else []

@@ -39,9 +39,7 @@ class TokenStore:
         """Only some of the rows; the same store where these are all."""
         if len(rows) == len(self):
             return self
-        return stored(
-            [[self.row(index).tolist() for index in rows[i : i + 10_000]] for i in range(0, len(rows), 10_000)]
-        )
+        return stored([self.row(index).tolist() for index in rows[i : i + 10_000]] for i in range(0, len(rows), 10_000))
 
     def padded(self, rows: np.ndarray, *, most: int | None = None) -> Tensor:
         """(rows, longest) int64, filled up with padding; each row cut to its first ``most`` tokens."""

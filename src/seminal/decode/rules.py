@@ -30,7 +30,7 @@ class Rules:
 
 def translating(source: Tensor, no_repeat: int = 0) -> tuple[Tensor, Rules]:
     """What a translation of each row of ``source`` (B, S) begins with, (B, 1), and how long it may be."""
-    longest = int(lengths(source).max()) + ROOM
+    longest = max(lengths(source).tolist(), default=0) + ROOM
     return source.new_full((len(source), 1), BEGIN), Rules(longest=longest, no_repeat=no_repeat)
 
 

@@ -23,15 +23,15 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
         model=VARIANTS[variant],
         task=task_of(spec),
         epochs=100,
-        batch=spec.amount,
+        batch=spec.counts["train"] * spec.longest["text"],
         lr=1e-3,
-        optim=Optim("rmsprop"),
+        optim=Optim("rmsprop", betas=(0.0, 0.99)),
         schedule=Constant(),
         sources={
             "batch": "RPROP looks at all training data before each step",
             "optim": "RPROP, as we remember the paper; it could not be checked",
             "epochs": "until the error falls no more; the number could not be checked",
-            "lr": "of rmsprop: its usual one",
+            "lr": "of rmsprop: its usual one, as is the decay of its squares",
         },
         departures=(
             Departure(

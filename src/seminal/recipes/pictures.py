@@ -9,7 +9,7 @@ from seminal.pieces.augment import HorizontalFlip, PCAColour
 from seminal.pieces.crops import RandomCrop, ResizedCrop
 from seminal.tasks.classification import Classification
 from seminal.tasks.game import Game
-from seminal.train.schedules import Constant, Cosine, Linear, Warmup
+from seminal.train.schedules import Constant, Cosine, Linear, Steps, Warmup
 
 
 def large_pictures(variant: str, model: Any, spec: DataSpec) -> Recipe:
@@ -100,6 +100,12 @@ def two_perceptrons(variant: str, model: Any, task: Game) -> Recipe:
         "lr": "on the same digits 0.0002 of Radford et al. 2015 still gave one picture for all noise after 25 epochs",
     }
     return replace(recipe, epochs=40, lr=5e-4, least_steps=5000, sources={**recipe.sources, **sources})
+
+
+def cifar_warmup() -> Warmup:
+    """400 of 64,000 steps at a tenth of the rate, and cuts after 32,000 and 48,000; those of `Steps` count from 400 on."""
+    cuts = Steps(((32_000 - 400) / 63_600, (48_000 - 400) / 63_600), 0.1)
+    return Warmup(cuts, share=400 / 64_000, start=0.1, rise="constant")
 
 
 def flips(spec: DataSpec) -> tuple[HorizontalFlip, ...]:

@@ -4,9 +4,9 @@ from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.preact_resnet import VARIANTS
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import RandomCrop, ShortSideJitter
-from seminal.recipes.pictures import colour_shift, large_pictures, small_pictures
+from seminal.recipes.pictures import cifar_warmup, colour_shift, large_pictures, small_pictures
 from seminal.tasks.classification import Classification
-from seminal.train.schedules import Steps, Warmup
+from seminal.train.schedules import Steps
 
 DEFAULT = "modern"
 
@@ -58,13 +58,7 @@ def _paper_cifar(variant: str) -> Recipe:
         batch=128,
         lr=0.1,
         optim=Optim("sgd", momentum=0.9, weight_decay=1e-4),
-        # The cuts count from the end of the warm-up.
-        schedule=Warmup(
-            Steps(((32_000 - 400) / 63_600, (48_000 - 400) / 63_600), 0.1),
-            share=400 / 64_000,
-            start=0.1,
-            rise="constant",
-        ),
+        schedule=cifar_warmup(),
         augment=(RandomCrop(padding=4), HorizontalFlip()),
         scaling="pixel_mean",
         sources={

@@ -4,9 +4,9 @@ from seminal.core import DataSpec, Departure, Optim, Recipe
 from seminal.papers.resnet import VARIANTS
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import RandomCrop, ShortSideJitter
-from seminal.recipes.pictures import colour_shift, large_pictures, small_pictures
+from seminal.recipes.pictures import cifar_warmup, colour_shift, large_pictures, small_pictures
 from seminal.tasks.classification import Classification
-from seminal.train.schedules import Plateau, Steps, Warmup
+from seminal.train.schedules import Plateau, Steps
 
 DEFAULT = "modern"
 
@@ -55,9 +55,8 @@ def _paper_imagenet(variant: str, spec: DataSpec) -> Recipe:
 
 
 def _paper_cifar(variant: str) -> Recipe:
-    cuts = Steps((0.5, 0.75), 0.1)
     # Only ResNet-110 needs it: the training error must fall below 80 % first.
-    schedule = Warmup(cuts, share=400 / 64_000, start=0.1, rise="constant") if variant == "resnet110" else cuts
+    schedule = cifar_warmup() if variant == "resnet110" else Steps((0.5, 0.75), 0.1)
     return Recipe(
         name="paper",
         variant=variant,

@@ -22,7 +22,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
     """Secs. 5.1 to 6.1."""
     config = VARIANTS[variant]
     big = variant == "transformer-big"
-    smoothing = 0.1
+    smoothing, average = 0.1, 20 if big else 5
     return Recipe(
         name="paper",
         variant=variant,
@@ -33,7 +33,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
         lr=rate(WARMUP, config.width, WARMUP),
         optim=Optim("adam", betas=(0.9, 0.98), eps=1e-9),
         schedule=InverseSqrt(WARMUP),
-        average=5,
+        average=average,
         sources={
             "epochs": "Sec. 5.2: 100,000 steps (base) or 300,000 (big) of 25,000 tokens, as epochs of these data",
             "batch": "Sec. 5.1: approximately 25,000 source tokens and 25,000 target tokens",
@@ -45,7 +45,7 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
         },
         departures=(
             Departure(
-                "the last 5 epochs are averaged (paper: checkpoints every 10 minutes)",
+                f"the last {average} epochs are averaged (paper: checkpoints every 10 minutes)",
                 "minutes cannot be repeated",
                 "Sec. 6.1",
             ),
@@ -58,7 +58,6 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
     config, small = VARIANTS[variant], variant in ANY_SIZE and few_pairs(spec)
     if small:
         config = replace(config, layers=3, width=256, inner=512, heads=4, key=64, dropout=0.2)
-    warmup = 4000
     return Recipe(
         name="modern",
         variant=variant,
@@ -66,9 +65,9 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
         task=Translation(label_smoothing=0.1),
         epochs=15 if small else 20,
         batch=2048 if small else 4096,
-        lr=1e-3 if small else rate(WARMUP, config.width, warmup),
+        lr=1e-3 if small else rate(WARMUP, config.width, WARMUP),
         optim=Optim("adam", betas=(0.9, 0.98), eps=1e-9),
-        schedule=Warmup(Cosine(0.02), 0.1) if small else InverseSqrt(warmup),
+        schedule=Warmup(Cosine(0.02), 0.1) if small else InverseSqrt(WARMUP),
         average=3 if small else 5,
         least_steps=3000,
         sources={

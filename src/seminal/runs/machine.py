@@ -20,12 +20,14 @@ from seminal.core import UserError
 
 
 def device_for(asked: str | None) -> torch.device:
-    """The device asked for, or the best there is. Under ``torchrun`` each process has its own GPU."""
+    """The device asked for, or a GPU where there is one. Under ``torchrun`` each process has its own."""
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if asked is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda", local)
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if asked.partition(":")[0] == "mps":
+        raise UserError(
+            "the device `mps` has no 64-bit numbers, in which losses and metrics are added up here. Write --device cpu."
+        )
     try:
         device = torch.device(asked)
         torch.ones(1, device=device).item()
@@ -41,7 +43,9 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # where NCCL puts what it is not told to
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
     finally:

@@ -216,7 +216,7 @@ def _precision(plan: Plan, source: Source, model: nn.Module) -> Precision:
         layout = bool(ask.channels_last)
         return Precision(ask.precision, layout, ask.compile)
     order = Order("train", recipe.batch, recipe.seed, shuffle=True, augment=recipe.augment, scaling=recipe.scaling)
-    batch = next(iter(source.batches(order)))
+    batch = next(iter(source.batches(replace(order, rank=distributed.rank(), world=distributed.world()))))
     trials = measured(model, recipe, {name: v.to(device) for name, v in batch.items()})
     best = chosen([t for t in trials if ask.channels_last in (None, t.precision.channels_last)] or trials)
     box = [best]

@@ -53,12 +53,8 @@ class Regression:
         yield Turn("model", loss, loss.new_tensor(target.numel()))
 
     def _in_units(self, standardised: Tensor) -> Tensor:
-        if not self.std:
-            return standardised.double()
-        return (
-            standardised.double() * standardised.new_tensor(self.std).double()
-            + standardised.new_tensor(self.mean).double()
-        )
+        exact = standardised.double()  # before the mean is added: a float32 has seven digits
+        return exact * exact.new_tensor(self.std) + exact.new_tensor(self.mean) if self.std else exact
 
     def score(self, model: nn.Module, batch: Batch) -> Sums:
         values, target = model(batch["input"]).float(), batch["target"]

@@ -37,6 +37,16 @@ def added(*values: Tensor) -> tuple[Tensor, ...]:
     return totals
 
 
+def counted(rows: int, device: torch.device) -> tuple[int, int]:
+    """Rows of all processes together, and of the one that has fewest."""
+    if world() == 1:
+        return rows, rows
+    found = [torch.zeros((), dtype=torch.long, device=device) for _ in range(world())]
+    dist.all_gather(found, torch.tensor(rows, device=device))
+    counts = [int(count) for count in found]
+    return sum(counts), min(counts)
+
+
 def all_rows(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The rows of all processes in their global order: process r holds rows r, r + world, … Every process must call it."""
     if world() == 1 or not tensors:
@@ -52,19 +62,18 @@ def all_rows(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return whole
 
 
-def parallel(model: nn.Module, players: int) -> nn.Module:
+def parallel(model: nn.Module, players: int, *, compiled: bool = False) -> nn.Module:
     """A view of the model whose backward pass averages gradients over the ranks. The weights are the model's own, and
     their names stay as they are. With several players each child module is joined on its own, because they move in
     turn."""
-    if world() == 1:
-        return model
-    view = _with_global_norms(model)
-    if players == 1:
-        return _joined(view)
-    for name, child in view.named_children():
-        if any(p.requires_grad for p in child.parameters()):
-            view._modules[name] = _joined(child)
-    return view
+    view = model if world() == 1 else _with_global_norms(model)
+    if world() > 1 and players > 1:
+        for name, child in view.named_children():
+            if any(p.requires_grad for p in child.parameters()):
+                view._modules[name] = _joined(child)
+    if compiled:  # the view: a compiled module hands what is set on it to the one inside
+        view = torch.compile(view)  # type: ignore[assignment]
+    return _joined(view) if world() > 1 and players == 1 else view
 
 
 def _joined(module: nn.Module) -> nn.Module:
@@ -93,16 +102,15 @@ class GlobalBatchNorm(nn.Module):
         norm = self.norm
         if not self.training:
             return norm(x)
-        dims = [0, *range(2, x.dim())]
+        dims, shape = [0, *range(2, x.dim())], (1, -1, *[1] * (x.dim() - 2))
         wide = x.float()
         count = wide.new_tensor([float(x.numel() // x.shape[1])])
-        sums = collective.all_reduce(torch.cat([wide.sum(dims), wide.square().sum(dims), count]))
-        total, squares, count = sums.split([x.shape[1], x.shape[1], 1])
+        total, count = collective.all_reduce(torch.cat([wide.sum(dims), count])).split([x.shape[1], 1])
         mean = total / count
-        variance = squares / count - mean.square()
-        self._remember(mean.detach(), (variance * count / (count - 1)).detach())
-        shape = (1, -1, *[1] * (x.dim() - 2))
-        normal = (wide - mean.view(shape)) * torch.rsqrt(variance + norm.eps).view(shape)
+        centred = wide - mean.view(shape)  # then squared: E[x²] − E[x]² loses the variance of numbers far from 0
+        squares = collective.all_reduce(centred.square().sum(dims))
+        self._remember(mean.detach(), (squares / (count - 1).clamp_min(1)).detach())
+        normal = centred * torch.rsqrt(squares / count + norm.eps).view(shape)
         if norm.affine:
             normal = normal * norm.weight.view(shape) + norm.bias.view(shape)
         return normal.to(x.dtype)

@@ -83,7 +83,7 @@ class _Inference(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         with arithmetic(self.precision, x.device):
             y: Tensor = self.network(x)
-            return y.to(x.dtype)
+            return y.to(x.dtype) if x.is_floating_point() else y.float()  # tokens are read as whole numbers
 
 
 def _cast(network: nn.Module, precision: Precision) -> nn.Module:

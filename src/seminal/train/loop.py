@@ -29,14 +29,14 @@ def train(model: nn.Module, source: Source, recipe: Recipe, state: State | None 
     """Train ``model`` in place and yield after every step, until the recipe's last.
 
     With a ``state`` that was saved between two steps, training goes on from there and gives the same weights to the bit.
-    Raises `NonFiniteError` before a step whose loss or gradient is not finite; the weights are then the last good ones.
+    Raises `NonFiniteError` before a step whose loss or gradient is not finite; the weights of the player that would have
+    moved are then the last good ones. (Of several players, those whose turn it was before have moved.)
     """
     precision = recipe.precision or Precision()
     laid_out(model, precision)
     state = state or State.fresh(model, recipe)
     players = recipe.task.players(model)
-    compiled: nn.Module = torch.compile(model) if precision.compile else model  # type: ignore[assignment]
-    view = distributed.parallel(compiled, len(players))
+    view = distributed.parallel(model, len(players), compiled=precision.compile)
     device = next(model.parameters()).device
     steps = total_steps(source, recipe)
     order = Order("train", recipe.batch, recipe.seed, shuffle=True, augment=recipe.augment, scaling=recipe.scaling)
@@ -51,9 +51,12 @@ def train(model: nn.Module, source: Source, recipe: Recipe, state: State | None 
         for batch in source.batches(order):
             progress = torch.full_like(batch["index"], state.step / steps, dtype=torch.float32)
             batch = batch | state.carry | {"progress": progress}
+            rows, fewest = distributed.counted(len(batch["index"]), device)
+            parts = recipe.accumulate if fewest >= recipe.accumulate else 1  # the same on every rank
             lr = recipe.lr * recipe.schedule(state.step, steps, tuple(state.scores))
             with _own_randomness(recipe.seed, state.step, device):
-                turns = _move(view, state, recipe, in_layout(batch, device, precision), lr)
+                whole = in_layout(batch, device, precision)
+                turns = _move(view, state, recipe, _micro_batches(whole, parts), lr)
             state.step, state.position = state.step + 1, state.position + 1
             if state.position == source.steps(order) and state.epoch >= recipe.epochs - recipe.average:
                 state.add_to_average()
@@ -66,7 +69,7 @@ def train(model: nn.Module, source: Source, recipe: Recipe, state: State | None 
                 loss={player: moved.loss for player, moved in turns.items()},
                 lr=lr,
                 grad_norm={player: moved.norm for player, moved in turns.items()},
-                rows=len(batch["index"]) * distributed.world(),
+                rows=rows,
                 weight=next(iter(turns.values())).weight,
             )
             if state.step >= steps:
@@ -90,13 +93,14 @@ class _Moved:
     weight: float
 
 
-def _move(model: nn.Module, state: State, recipe: Recipe, batch: Batch, lr: float) -> dict[str, _Moved]:
-    """One step on one batch: the players move in the order of the task's turns. ``model`` computes; ``state`` is moved."""
-    model.train()
-    transfer.keep_still(state.model, recipe.transfer)
+def _move(model: nn.Module, state: State, recipe: Recipe, parts: list[Batch], lr: float) -> dict[str, _Moved]:
+    """One step on the micro-batches of one batch: the players move in the order of the task's turns. ``model`` computes;
+    ``state`` is moved."""
+    for network in (model,) if model is state.model else (state.model, model):
+        network.train()
+        transfer.keep_still(network, recipe.transfer)
     before = [b.clone() for b in state.model.buffers()]
     precision = recipe.precision or Precision()
-    parts = _micro_batches(batch, recipe.accumulate)
     lanes = [recipe.task.turns(model, part) for part in parts]
     moves: dict[str, list[_Moved]] = {player: [] for player in state.optimisers}
     carries: list[Mapping[str, Tensor]] = []
@@ -141,6 +145,8 @@ def _next_turns(model: nn.Module, whole: nn.Module, lanes: list[Iterator[Turn]],
 def _together(moves: list[_Moved]) -> _Moved:
     """A player's moves on one batch as one: means over what they counted."""
     weights = [moved.weight for moved in moves]
+    if not any(weights):
+        return moves[-1]
     loss, norm = (fmean(values, weights) for values in zip(*((moved.loss, moved.norm) for moved in moves)))
     return _Moved(loss, norm, sum(weights))
 
@@ -150,6 +156,8 @@ def _step(optimiser: Optimizer, turns: list[Turn], lr: float, clip: float | None
     loss = torch.stack([turn.loss for turn in turns]).sum().double()
     weight = torch.stack([turn.weight for turn in turns]).sum().double()
     loss, weight = distributed.added(loss, weight)
+    if not weight:  # no row of the batch has anything to learn from
+        return _Moved(0.0, 0.0, 0.0)
     gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
     # Over several ranks the gradients were averaged, not summed.
     share = distributed.world() / float(weight)
@@ -167,11 +175,9 @@ def _step(optimiser: Optimizer, turns: list[Turn], lr: float, clip: float | None
 
 
 def _micro_batches(batch: Batch, parts: int) -> list[Batch]:
-    rows = len(batch["index"])
-    if parts == 1 or rows < parts:
-        return [batch]
-    chunks = {name: values.chunk(parts) for name, values in batch.items()}
-    return [{name: chunk[i] for name, chunk in chunks.items()} for i in range(len(chunks["index"]))]
+    """Exactly so many: with statistics over all ranks, every forward pass of one waits for the others'."""
+    split = {name: values.tensor_split(parts) for name, values in batch.items()}
+    return [{name: some[i] for name, some in split.items()} for i in range(parts)]
 
 
 @contextlib.contextmanager

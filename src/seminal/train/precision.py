@@ -56,17 +56,17 @@ def measured(model: nn.Module, recipe: Recipe, batch: Batch, *, seconds: float =
     """Forward and backward passes on copies of the model with each candidate; the first trial is plain fp32.
 
     The passes of the candidates are interleaved and the fastest of each counts, so that a busy moment of the machine
-    cannot decide. Large batches are cut until a pass fits the time."""
+    cannot decide. No pass has more rows than a micro-batch of the recipe; large ones are cut until a pass fits the time."""
     pictures = any(v.dim() == 4 for v in batch.values())
     candidates = [c for c in CANDIDATES if pictures or not c.channels_last]
     if not has_bf16(next(model.parameters()).device):
         candidates = [c for c in candidates if c.dtype == "fp32"]
     copies = [(c, laid_out(copy.deepcopy(model), c)) for c in candidates]
-    rows = len(batch["index"])
+    rows = max(1, len(batch["index"]) // recipe.accumulate)
     started = time.perf_counter()
     _pass(copies[0][1], recipe, _head(batch, 8), candidates[0])  # also builds the kernels
     eighth = time.perf_counter() - started
-    rows = max(8, min(rows, int(8 * seconds / len(candidates) / 3 / max(eighth, 1e-4))))
+    rows = min(rows, max(8, int(8 * seconds / len(candidates) / 3 / max(eighth, 1e-4))))
     batch = _head(batch, rows)
     told = [_pass(copies[0][1], recipe, batch, copies[0][0])]
     for candidate, twin in list(copies[1:]):

@@ -1,5 +1,6 @@
-"""What training changes: weights, optimisers, moving average, and three counters. Nothing else needs to be restored,
-because the data, the augmentation, the random numbers and the learning rate are pure functions of them."""
+"""What training changes: weights, optimisers, averages of the weights, what is carried from batch to batch, the scores so
+far, and three counters. Nothing else needs to be restored, because the data, the augmentation, the random numbers and the
+learning rate are pure functions of them."""
 
 from __future__ import annotations
 
@@ -90,11 +91,15 @@ class State:
         self.carry = {name: t[mine].to(device) for name, t in _below("carry/", tensors).items()}
         for player, optimiser in self.optimisers.items():
             slots = _below(f"optimiser/{player}/", tensors)
+            fused = {id(p) for group in optimiser.param_groups if group.get("fused") for p in group["params"]}
             for name, parameter in self._parameters(optimiser):
                 for slot, value in _below(f"{name}/", slots).items():
-                    # Slots as large as the parameter take its layout in memory, which the fused step relies on.
-                    like = parameter if value.shape == parameter.shape else value
-                    optimiser.state[parameter][slot] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+                    if slot == "step":  # a fused step counts where it computes, the others on the processor
+                        kept = value.to(parameter.device if id(parameter) in fused else "cpu", copy=True)
+                    else:  # with the parameter's layout in memory, which the fused step relies on
+                        like = parameter if value.shape == parameter.shape else value.to(parameter.device)
+                        kept = torch.empty_like(like, dtype=value.dtype).copy_(value)
+                    optimiser.state[parameter][slot] = kept
 
     def _parameters(self, optimiser: Optimizer) -> list[tuple[str, nn.Parameter]]:
         mine = {id(p) for group in optimiser.param_groups for p in group["params"]}

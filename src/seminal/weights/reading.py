@@ -49,11 +49,11 @@ def _in_folder(folder: Path) -> dict[str, Tensor]:
         index = folder / f"{name}.index.json"
         if index.is_file():
             try:
-                files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            except (OSError, ValueError, KeyError, AttributeError) as error:
+                files = sorted({Path(file).name for file in json.loads(index.read_bytes())["weight_map"].values()})
+            except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
                 raise UserError(f"{index} is damaged ({error}) and was not loaded. Fetch it again.") from None
             # The names come from a file: nothing outside the folder is read, whatever they say.
-            return {key: value for file in files for key, value in checkpoint(folder / Path(file).name).items()}
+            return {key: value for file in files for key, value in checkpoint(folder / file).items()}
     raise UserError(f"{folder} holds no weights: it should have a {IN_FOLDERS[0]}, or give the file itself.")
 
 
@@ -85,12 +85,12 @@ def _is_pickled(path: Path) -> bool:
         return file.read(2) in (b"PK", b"\x80\x02")
 
 
-def _inside(loaded: Any) -> dict[str, Tensor]:
-    """The state dict itself, or the one inside a training script's checkpoint."""
+def _inside(loaded: Any, depth: int = 3) -> dict[str, Tensor]:
+    """The state dict itself, or the one inside a training script's checkpoint, itself inside at most ``depth`` others."""
     if not isinstance(loaded, Mapping):
         return {}
-    for name in INSIDE:
-        if isinstance(loaded.get(name), Mapping) and (found := _inside(loaded[name])):
+    for name in INSIDE if depth else ():
+        if isinstance(loaded.get(name), Mapping) and (found := _inside(loaded[name], depth - 1)):
             return found
     return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
 

@@ -576,14 +576,14 @@ def test_losses_on_another_device_are_read_later_all_at_once():
     model, (x, y) = mlp(), rows()
     move = torch.optim.SGD(model.parameters(), lr=0.1)
     with watch(model, move) as patient:
-        patient._late.extend([torch.tensor(2.0), torch.tensor(1.0)])
+        patient._late.extend([(0, torch.tensor(2.0)), (0, torch.tensor(1.0))])
         F.cross_entropy(model(x[0]), y[0]).backward()
         move.step()  # a close look
         assert patient._late == []
-        patient._late.append(torch.tensor(math.nan))
+        patient._late += [(1, torch.tensor(math.nan)), (2, torch.tensor(1.0))]  # the step that broke, not the last
         assert patient.vitals.loss[:2] == [2.0, 1.0]  # to look does not stop the run
         assert (patient.vitals.broken, patient.vitals.broken_step) == ("loss", 1)
-        patient._late.append(torch.tensor(math.nan))
+        patient._late.append((3, torch.tensor(math.nan)))
         with pytest.raises(NotFinite, match="moved since"):
             patient._settle(stop=True)
 

@@ -206,10 +206,10 @@ def _dirty(train: Rows, val: Rows) -> str:
 
 def _finite(rows: Rows) -> Tensor:
     """Numbers of the rows without NaN or infinities; of all, where there are hardly any."""
-    good = torch.ones(len(rows), dtype=torch.bool)
+    good = torch.ones(len(rows), dtype=torch.bool, device=rows.inputs.device)
     for values in (rows.inputs, rows.targets):
         good &= values.isfinite().reshape(len(rows), -1).all(1)
-    return good.nonzero().flatten() if int(good.sum()) >= 4 else torch.arange(len(rows))
+    return good.nonzero().flatten() if int(good.sum()) >= 4 else torch.arange(len(rows), device=good.device)
 
 
 def _unowned(program: Program) -> tuple[str, ...]:

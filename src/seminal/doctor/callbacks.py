@@ -28,6 +28,7 @@ class Ward:
         self.say, self.budget, self.stop_on_nonfinite = say, budget, stop_on_nonfinite
         self.patient: Patient | None = None
         self._stack = ExitStack()
+        self._heard = False  # whether the model tells its own loss
 
     def admit(self, model: nn.Module, optimizers: Optimizer | Sequence[Optimizer]) -> None:
         """Training begins."""
@@ -41,13 +42,14 @@ class Ward:
         def told(module: nn.Module, args: Any, output: Any) -> None:
             loss = output.get("loss") if isinstance(output, dict) else None
             if self.patient is not None and isinstance(loss, Tensor) and loss.requires_grad:
+                self._heard = True
                 self.patient.loss(loss)
 
         self._stack.callback(model.register_forward_hook(Hook(told)).remove)
 
     def logged(self, logs: Any) -> None:
         """A loss that was only logged, for a model that does not give it."""
-        if self.patient is not None and logs and "loss" in logs and not self.patient.vitals.loss:
+        if self.patient is not None and logs and "loss" in logs and not self._heard:
             self.patient.loss(float(logs["loss"]))
 
     def told(self, outputs: Any) -> None:

@@ -74,7 +74,8 @@ class Chart:
     @cached_property
     def facts(self) -> DataFacts:
         """Inputs and targets, by themselves."""
-        facts, before = DataFacts(self.train, self.val, self.anatomy.kind), self.before
+        # On the processor, where the networks are that are asked about the rows.
+        facts, before = DataFacts(self.train.on("cpu"), self.val.on("cpu"), self.anatomy.kind), self.before
         return before.facts if before is not None and facts.alike(before.facts) else facts
 
     @cached_property

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from seminal.doctor.chart import Told
 from seminal.doctor.diagnose import Examined
 from seminal.doctor.findings import Finding
-from seminal.doctor.trial import Comparison, Outcome, Remedies, Run, Trials, compared, named, unique
+from seminal.doctor.trial import FINALISTS, Comparison, Outcome, Remedies, Run, Trials, compared, named, unique
 
 CLOSE = 0.03  # of the scale: of two changes as good as each other, the smaller one is taken
 TOP = 4  # of the single remedies, whose pairs are tried
@@ -149,6 +149,7 @@ def attempted(examined: Examined, *, seeds: int = 3, budget: float = 120.0, told
         return _honest(trials, chain or singles[0], started)
     firsts = {finding.remedies[0].name: finding.remedies[0] for finding in findings if finding.remedies}
     finalists = trials.best([chain, tuple(firsts.values()), *singles])
+    trials.among = len(finalists) + FINALISTS * (len(singles) > 1)  # where nothing works alone there will be pairs
     outcomes = trials.judged(finalists)
     if not any(outcome.works for outcome in outcomes) and trials.in_time and len(singles) > 1:
         pairs = [(*a, *b) for a, b in itertools.combinations(trials.best(singles, TOP), 2)]
@@ -182,7 +183,7 @@ def _reported(
     trials: Trials, chosen: Outcome, outcomes: Sequence[Outcome], findings: Sequence[Finding], started: float
 ) -> Cure:
     runs = chosen.arm.runs
-    before = tuple(trials.run((), seed) for seed in trials.fields)[: len(runs)]
+    before = tuple(trials.run((), seed) for seed in trials.fields[: len(runs)])
     return Cure(
         chosen.works,
         chosen.arm.remedies,
@@ -202,7 +203,7 @@ def _interval(before: Sequence[Run], after: Sequence[Run]) -> tuple[float, float
     """Of the difference in the program's own metric, where that is a number in every run."""
     metrics = [run.metric for run in (*before, *after)]
     if all(map(math.isfinite, metrics)):
-        found = compared([run.metric for run in before], [run.metric for run in after])
+        found = compared([run.metric for run in before], [run.metric for run in after], 0.0)
     else:
         found = compared([run.skill for run in before], [run.skill for run in after])
     return found.low, found.high
@@ -218,6 +219,8 @@ def _notes(trials: Trials, remedies: Remedies, findings: Sequence[Finding]) -> t
         touched |= {name for finding in findings if remedy in finding.remedies for name in [finding.illness]}
     measured_anew = program.val is not val or (evaluate is not None and program.evaluate is None)
     notes = [text for name, text in OTHERWISE.items() if name in touched and (measured_anew or name == "metric_wrong")]
+    if trials.luck is None:
+        notes.append("there was no time for the control arm, without which nothing is proved")
     failed = sum(not math.isfinite(run.metric) for run in trials.before.runs)
     if failed:
         notes.append(f"before, the metric is not a number in {failed} of {len(trials.before.runs)} runs")
@@ -235,7 +238,7 @@ def _honest(trials: Trials, remedies: Remedies, started: float) -> Cure | None:
     before = trials.before
     fall = compared(arm.skills, before.skills)
     control = trials.control()
-    works = fall.passes(abs(control.gain) if control is not None else 0.0)
+    works = fall.passes(abs(control.gain) if control is not None else math.inf)
     comparison = compared(before.skills, arm.skills)
     outcome = Outcome(arm, comparison, fall.p, works)
     return Cure(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seminal.doctor.rows import Rows
+from seminal.doctor.rows import Rows, fingerprints
 from seminal.pieces import two_sample
 
 MOST = 2000  # rows of a split that are compared where pairs or permutations are looked at
@@ -64,7 +64,7 @@ class DataFacts:
         if not self.tokens:
             return inputs.flatten(1).double().nan_to_num(0.0, 0.0, 0.0)
         tokens, letters = inputs.flatten(1) % BUCKETS, min(self.tokens, BUCKETS)
-        there = torch.nn.functional.one_hot(tokens, letters).double()
+        there = torch.nn.functional.one_hot(tokens.long(), letters).double()
         return there.flatten(1) if tokens.shape[1] * letters <= CELLS else there.sum(1)
 
     @property
@@ -119,8 +119,7 @@ class DataFacts:
     @cached_property
     def _groups(self) -> tuple[Tensor, Tensor]:
         numbers: dict[bytes, int] = {}
-        # + 0 makes one zero of 0 and −0.
-        keys = [row.tobytes() for rows in (self.train, self.val) for row in (rows.inputs + 0).cpu().numpy()]
+        keys = [key for rows in (self.train, self.val) for key in fingerprints(rows.inputs)]
         found = torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys])
         return found[: len(self.train)], found[len(self.train) :]
 

@@ -22,7 +22,7 @@ from functools import cache
 from types import MappingProxyType, ModuleType
 
 from seminal.core import UserError
-from seminal.doctor import rules, signs
+from seminal.doctor import course, rules, signs
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.chart import Chart, NeedsTraining, Told, treated
 from seminal.doctor.findings import Finding, Remedy, Verdict
@@ -167,15 +167,20 @@ def _explained(finding: Finding, others: list[Finding]) -> int:
 
 
 def _works(chart: Chart, remedy: Remedy) -> bool:
-    """Whether the treated program can be made at all, and takes no longer than the program did."""
+    """Whether the treated program can be made at all, has rows to train on, and takes no longer than the program did."""
     try:
-        return treated(chart.make, remedy)(chart.seed).epochs <= chart.program.epochs
+        program = treated(chart.make, remedy)(chart.seed)
+        return program.epochs <= chart.program.epochs and course.length(program) > 0
     except (UserError, RuntimeError, ValueError, TypeError):
         return False
 
 
 def _open_question(chart: Chart) -> str:
+    if chart.course.failed and not chart.course.losses:
+        return f"its first step fails, with {chart.course.failed}. Mend that first"
     own, allowed = signs.skill(chart), signs.allowed(chart)
+    if not chart.opinion.known:
+        return f"this program reaches {own:.2f} of the scale, and there is no second opinion to compare it with"
     if own < allowed:
         reached = f"a plain network reaches {allowed:.2f} of the scale and this program {own:.2f}"
         return f"{reached}: let it train longer, and try a larger model"

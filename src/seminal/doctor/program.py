@@ -94,6 +94,10 @@ def from_file(place: str) -> Make:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    if (
+        folder := str(file.resolve().parent)
+    ) not in sys.path:  # as for a program that is run: it may have files beside it
+        sys.path.insert(0, folder)
     sys.modules[spec.name] = module  # so that classes in it can be found, by dataclasses and worker processes
     try:
         spec.loader.exec_module(module)
@@ -134,6 +138,11 @@ def checked(parts: Mapping[str, Any], name: str) -> Program:
         raise UserError(
             f"make() of {name} must give an nn.Module as `model` and a torch.optim.Optimizer as `optimizer`."
         )
+    for part in ("train", "val"):
+        if len(parts[part]) == 0:
+            raise UserError(
+                f"`{part}` of {name} gives no batch: it needs rows, and with drop_last=True at least one batch of them."
+            )
     return Program(**parts)
 
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+from seminal.core import UserError
 
 MOST = 4000  # rows that are looked at
 
@@ -27,27 +38,56 @@ class Rows:
     def part(self, index: Tensor) -> Rows:
         return Rows(self.inputs[index], self.targets[index], len(index))
 
+    def on(self, device: str) -> Rows:
+        return Rows(self.inputs.to(device), self.targets.to(device), self.total)
+
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         return zip(self.inputs.split(size), self.targets.split(size))
 
 
+@runtime_checkable
+class InOrder(Protocol):
+    """A loader of ours that knows the order of its rows."""
+
+    def in_order(self) -> Iterable[tuple[Any, Any]]:
+        """The same rows, neither shuffled nor augmented."""
+
+
 def rows_of(loader: Iterable[tuple[Any, Any]], most: int = MOST) -> Rows:
-    """Reads the loader's data set directly, so that shuffling does not show; a stream is read from its beginning."""
+    """Reads the loader's data set directly, so that shuffling does not show; a stream is read from its beginning. Raises
+    `UserError` where there is no row."""
     if isinstance(loader, Altered):
         rows = rows_of(loader.loader, most)
         return Rows(*loader.change(rows.inputs, rows.targets), rows.total)
     if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset):
-        total = len(loader.dataset)  # type: ignore[arg-type]
+        dataset = drawn_from(loader)
+        total = len(dataset)  # type: ignore[arg-type]
         chosen = torch.arange(total) if total <= most else torch.linspace(0, total - 1, most).round().long()
-        parts = [loader.collate_fn([loader.dataset[int(i)] for i in part]) for part in chosen.split(500)]
+        parts = [loader.collate_fn([dataset[int(i)] for i in part]) for part in chosen.split(500) if len(part)]
     else:
         parts, total = [], 0
-        for pair in loader:
+        for pair in loader.in_order() if isinstance(loader, InOrder) else loader:
             if total < most:
                 parts.append(pair)
             total += len(pair[0])
+    if not total:
+        raise UserError("a loader of the program gives no row: training and validation need some each.")
     inputs, targets = _joined([p[0] for p in parts]), _joined([p[1] for p in parts])
     return Rows(inputs[:most], targets[:most], total)
+
+
+def drawn_from(loader: DataLoader[Any]) -> Dataset[Any]:
+    """The data set of a loader; where its sampler draws some of the rows only, as one that splits a set does, those."""
+    dataset, sampler = loader.dataset, loader.sampler
+    if loader.batch_size is None or isinstance(sampler, SequentialSampler | RandomSampler | WeightedRandomSampler):
+        return dataset
+    drawn = sorted(set(sampler))
+    return dataset if len(drawn) == len(dataset) else Subset(dataset, drawn)  # type: ignore[arg-type]
+
+
+def fingerprints(inputs: Tensor) -> list[bytes]:
+    """The same for rows that are the same: 0 and −0 are one number."""
+    return [row.tobytes() for row in (inputs + 0).detach().cpu().contiguous().numpy()]
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -89,10 +129,12 @@ def reloaded(
         return loader
     if batch is None and loader.batch_size is None:  # it has a sampler of whole batches
         return loader
+    own = shuffle is None and not isinstance(loader.sampler, SequentialSampler | RandomSampler)
     return DataLoader(
-        loader.dataset,
+        loader.dataset if own else drawn_from(loader),
         batch_size=batch or loader.batch_size or 1,
-        shuffle=shuffled(loader) if shuffle is None else shuffle,
+        sampler=loader.sampler if own else None,
+        shuffle=False if own else shuffled(loader) if shuffle is None else shuffle,
         collate_fn=loader.collate_fn,
         drop_last=loader.drop_last,
     )
@@ -100,4 +142,5 @@ def reloaded(
 
 def shuffled(loader: Any) -> bool:
     """Whether the loader draws its order at random."""
-    return isinstance(loader, DataLoader) and isinstance(loader.sampler, RandomSampler)
+    drawn = RandomSampler | SubsetRandomSampler | WeightedRandomSampler
+    return isinstance(loader, DataLoader) and isinstance(loader.sampler, drawn)

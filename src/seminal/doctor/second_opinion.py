@@ -62,7 +62,7 @@ Opinion.none = Opinion("unknown", 0, 0.0, 0.0, 0.0, 0.0, _NOTHING, _NOTHING, _NO
 
 def on(facts: DataFacts) -> Opinion:
     """The opinion on these rows; `Opinion.none` where it is not known what is asked for."""
-    if facts.goal is None or min(len(facts.train), len(facts.val)) < FOLDS:
+    if facts.goal is None or len(facts.val) < FOLDS or len(facts.group.unique()) < FOLDS:
         return Opinion.none
     index = spaced(torch.arange(len(facts.train)), MOST)
     with undisturbed():

@@ -107,9 +107,14 @@ def share_for(chart: Chart) -> float:
     return next((s for s in (1 / 4, 1 / 2) if s * total >= TRIAL), 1.0)
 
 
+def share_of(chart: Chart, share: float | None = None) -> float:
+    """… and no more than the program's own run had."""
+    return min(share or share_for(chart), chart.course.share)
+
+
 def effect(chart: Chart, *remedies: Remedy, share: float | None = None) -> Effect:
     """Try remedies for a part of the run, against the run as it was."""
-    share = min(share or share_for(chart), chart.course.share)
+    share = share_of(chart, share)
     tried = chart.trial(*remedies, share=share)
     was, now = chart.course.near(round(share * chart.course.total)), tried.last
     on_val = (bounded(chart.skill(was.metric)), bounded(chart.skill(now.metric)))

@@ -3,8 +3,11 @@
 Every arm is run from the same seeds as the program as it was, and so on the same batches; what is compared is the difference
 seed by seed. A control arm changes something harmless. The bar: the mean gain is more than `LEAST` of the scale on which the
 best constant answer has 0 and the right answers have 1, Cohen's d is at least ½, a one-sided paired t-test says p < .05 after
-Holm's correction over the arms, and the control arm gains less. (With three seeds no permutation test can reach p < .05, and
-three numbers are too few to resample: so Student's t, for the interval too.)
+Holm's correction over the arms, doubled because one may look twice, and the control arm gains less. (With three seeds no
+permutation test can reach p < .05, and three numbers are too few to resample: so Student's t, for the interval too.)
+
+The seed of the examination, by which remedies were thought of and thinned out, is not among those of the trial: what was
+chosen for its luck there has to do without it here.
 
 **The control arm is the same program from other seeds.** A remedy usually brings new first weights, hence new luck; a rate
 times 1.05 would keep the old luck and so look too steady. A program that fails from some seeds only is "cured" by another
@@ -28,6 +31,7 @@ from seminal.core import UserError
 from seminal.doctor.chart import Chart, Told
 from seminal.doctor.course import Course
 from seminal.doctor.findings import Remedy
+from seminal.doctor.signs import bounded
 
 LEAST = 0.05  # gain, as a share of the whole scale: less is not worth a change
 LEAST_D = 0.5  # Cohen's d
@@ -36,7 +40,8 @@ FIRST, SECOND = 1 / 8, 1 / 4  # of the run: the two rounds before the whole runs
 FINALISTS = 2
 QUICK = 0.25  # of the time that is left: where all candidates fit into it with whole runs, the short ones are skipped
 STEPS = 100  # a round has at least so many: fewer tell nothing
-WORST = -0.2  # of skill: all that is worse than a constant answer is equally useless
+LOOKS = 2  # times that a question is asked: with the first seeds, and with twice as many
+FINEST = 0.01  # of the scale: seeds that agree better than this do so because the scale ends, or by rounding
 
 Remedies = tuple[Remedy, ...]
 
@@ -91,19 +96,16 @@ class Comparison:
         return self.gain > LEAST and self.d >= LEAST_D and p < LEVEL and self.gain > control + LEAST
 
 
-def compared(before: Sequence[float], after: Sequence[float]) -> Comparison:
-    """Of two or more pairs."""
+def compared(before: Sequence[float], after: Sequence[float], finest: float = FINEST) -> Comparison:
+    """Of two or more pairs. ``finest``: the smallest standard deviation of the gains that is believed."""
     gains = [b - a for a, b in zip(before, after, strict=True)]
     mean, count = fmean(gains), len(gains)
     assert count > 1
-    half = float(stats.t.ppf(0.975, count - 1)) * stdev(gains) / math.sqrt(count)
-    if stdev(gains) < 1e-12:
-        p = 0.5 if abs(mean) < 1e-12 else float(mean < 0)
-    else:
-        p = float(stats.t.sf(mean / (stdev(gains) / math.sqrt(count)), count - 1))
+    error = max(stdev(gains), finest, 1e-12) / math.sqrt(count)  # the mean's standard error
+    half = float(stats.t.ppf(0.975, count - 1)) * error
+    p = float(stats.t.sf(mean / error, count - 1))
     pooled = math.sqrt((stdev(before) ** 2 + stdev(after) ** 2) / 2)
-    d = mean / pooled if pooled > 1e-12 else math.copysign(math.inf, mean) if mean else 0.0
-    return Comparison(mean, mean - half, mean + half, p, d)
+    return Comparison(mean, mean - half, mean + half, p, mean / max(pooled, finest, 1e-12))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -134,7 +136,7 @@ class Trials:
     seeds: int = 3
     until: float = math.inf  # `time.monotonic` after which no run begins
     told: Told = field(default=lambda _: None, repr=False)
-    looks: int = 1  # how often the question was asked: p-values are multiplied by it
+    among: int = 1  # arms that p-values are corrected for, at least: more may be asked for later, or were before
     luck: Comparison | None = None  # the control arm, when it was run
     _known: dict[tuple[str, float, int], Run] = field(default_factory=dict, repr=False)
 
@@ -148,8 +150,8 @@ class Trials:
 
     @property
     def fields(self) -> range:
-        """The seeds of every arm, the program's own among them."""
-        return range(self.chart.seed, self.chart.seed + self.seeds)
+        """The seeds of every arm. That of the examination is not one of them."""
+        return range(self.chart.seed + 1, self.chart.seed + 1 + self.seeds)
 
     def run(self, remedies: Remedies, seed: int, share: float = 1.0) -> Run:
         """One run, or what is known of it."""
@@ -167,15 +169,13 @@ class Trials:
             course = chart.trial(*remedies, share=share, seed=seed) if remedies else self._whole(seed)
             return self._read(course, course.last.metric)
         except Exception as error:  # a stranger's program, and it was changed: it may fail in any way
-            return Run(math.nan, WORST, failed=f"{type(error).__name__}: {error}")
+            return Run(math.nan, bounded(math.nan), failed=f"{type(error).__name__}: {error}")
 
     def _whole(self, seed: int) -> Course:
         return self.chart.course if seed == self.chart.seed else self.chart.trial(share=1.0, seed=seed)
 
     def _read(self, course: Course, metric: float) -> Run:
-        skill = self.chart.skill(metric)
-        skill = min(1.0, max(WORST, skill)) if math.isfinite(skill) else WORST
-        return Run(metric, skill, course.seconds, course.failed)
+        return Run(metric, bounded(self.chart.skill(metric)), course.seconds, course.failed)
 
     def arm(self, remedies: Remedies) -> Arm | None:
         """Whole runs from all seeds; None where the time is over before they are done."""
@@ -197,7 +197,7 @@ class Trials:
             self.told(f"the control arm: the program as it was, from {self.seeds} other seeds")
             runs = []
             for seed in self.fields:
-                if not self.in_time:
+                if not self.in_time and (named(()), 1.0, seed + self.seeds) not in self._known:
                     return None
                 runs.append(self.run((), seed + self.seeds))
             self.luck = compared(self.before.skills, [run.skill for run in runs])
@@ -205,7 +205,7 @@ class Trials:
 
     def doubled(self) -> Trials:
         """The same with twice the seeds; the control arm's runs are among those of the program as it was."""
-        return replace(self, seeds=2 * self.seeds, looks=self.looks + 1)
+        return replace(self, seeds=2 * self.seeds)
 
     def best(self, candidates: Sequence[Remedies], keep: int = FINALISTS) -> list[Remedies]:
         """Successive halving, from one seed: those worth whole runs from all seeds, the best first."""
@@ -232,17 +232,19 @@ class Trials:
         return sorted(candidates, key=lambda remedies: -tried.get(named(remedies), -math.inf))
 
     def judged(self, candidates: Sequence[Remedies]) -> list[Outcome]:
-        """Whole runs of all seeds, beside the program as it was; the most helpful first."""
+        """Whole runs of all seeds, beside the program as it was; the most helpful first. Without time for the control arm
+        nothing is proved."""
         arms = [arm for arm in map(self._announced, unique(candidates)) if arm is not None]
         if not arms:
             return []
         control = self.control()
-        luck = control.gain if control is not None else 0.0
+        luck = control.gain if control is not None else math.inf
         found = [compared(self.before.skills, arm.skills) for arm in arms]
-        corrected = [min(1.0, self.looks * p) for p in holm([comparison.p for comparison in found])]
+        others = [1.0] * max(0, self.among - len(found))
+        corrected = [min(1.0, LOOKS * p) for p in holm([*(comparison.p for comparison in found), *others])]
         outcomes = [
             Outcome(arm, comparison, p, comparison.passes(luck, p))
-            for arm, comparison, p in zip(arms, found, corrected, strict=True)
+            for arm, comparison, p in zip(arms, found, corrected)
         ]
         return sorted(outcomes, key=lambda outcome: (not outcome.works, -outcome.comparison.gain))
 

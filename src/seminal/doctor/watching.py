@@ -112,7 +112,7 @@ class Patient:
         self._waiting = {id(optimizer): 0 for optimizer in optimizers}  # moves of each in this step
         self._mode: bool | None = None  # of this step: whether the model trained
         self._taken = Taken()
-        self._late: list[Tensor] = []  # losses on another device
+        self._late: list[tuple[int, Tensor]] = []  # losses on another device, and their steps
         self._guarded = True  # whether gradients are checked at steps without a closer look
         self._check = 0.0  # seconds that this takes
         self._idle = False  # our own forward pass is not the program's
@@ -124,7 +124,7 @@ class Patient:
         if isinstance(loss, Tensor):
             loss = loss.detach()
             if loss.device.type != "cpu":  # to wait for the device would slow every step
-                self._late.append(loss)
+                self._late.append((self._vitals.steps, loss))
                 if len(self._late) == LATE:
                     self._settle(self.stop_on_nonfinite)
                 return
@@ -324,15 +324,18 @@ class Patient:
 
     def _settle(self, stop: bool) -> None:
         """Read the losses that lie on another device."""
-        late = fetched(self._late)
+        steps, late = [step for step, _ in self._late], fetched([loss for _, loss in self._late])
         self._late = []
         self._vitals.loss.extend(late)
-        if not all(map(math.isfinite, late)):
+        bad = next((step for step, loss in zip(steps, late) if not math.isfinite(loss)), None)
+        if bad is not None:
             self._moved = True
-            self._breaks("loss", stop)
+            self._breaks("loss", stop, bad)
 
-    def _breaks(self, what: str, stop: bool) -> None:
+    def _breaks(self, what: str, stop: bool, step: int | None = None) -> None:
+        """``step``: where it was, if that was before this one."""
         vitals = self._vitals
+        step = vitals.steps if step is None else step
         if vitals.broken_step is not None and not stop:
             return
         self._idle = True
@@ -341,7 +344,7 @@ class Patient:
         finally:
             self._idle = False
         if vitals.broken_step is None:
-            vitals.broken, vitals.broken_step, vitals.broken_rows = broken.where, vitals.steps, broken.rows
+            vitals.broken, vitals.broken_step, vitals.broken_rows = broken.where, step, broken.rows
         if stop:
             self._end()
-            raise NotFinite(vitals.steps, broken, self._moved)
+            raise NotFinite(step, broken, self._moved)

@@ -122,7 +122,7 @@ def _epoch_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """Headers and cells of the numbers behind the curves, evenly thinned in a very long run."""
     names = list(dict.fromkeys(name for row in report.rows for name in row))
     stride = -(-len(report.rows) // SHOWN_EPOCHS) or 1
-    rows = report.rows[stride - 1 :: stride]
+    rows = report.rows[::-1][::stride][::-1]  # the last one is among them
     return [_heading(name) for name in names], [[_cell(report, name, row.get(name)) for name in names] for row in rows]
 
 

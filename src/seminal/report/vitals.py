@@ -45,13 +45,14 @@ def _moved(doctor: Doctor) -> Figure | None:
 
 
 def _silent(doctor: Doctor) -> Figure | None:
-    worst = max(doctor.silent.items(), key=lambda item: item[1][-1], default=None)
-    if worst is None:
+    known = {name: [v for v in values if math.isfinite(v)] for name, values in doctor.silent.items()}
+    last = {name: values[-1] for name, values in known.items() if values}
+    if not last:
         return None
-    name, values = worst
+    worst = max(last, key=last.__getitem__)
     caption = (
         "The share of units (channels) that were exactly 0 for every row of the batch. "
-        f"Most at the end: {share(values[-1])} of `{plain(name)}`."
+        f"Most at the end: {share(last[worst])} of `{plain(worst)}`."
     )
     says = {name: [share(v) for v in values] for name, values in doctor.silent.items()}
     trace = _map(doctor, doctor.silent, says) | {"zmin": 0, "zmax": 1}

@@ -82,7 +82,7 @@ def cost(
     if as_json:
         print(json.dumps(_plain(found), indent=1, ensure_ascii=False))
     else:
-        _show(found)
+        _show(found, "tokens" if reading else "features")
     return 0
 
 
@@ -185,9 +185,10 @@ def _without_onednn() -> Iterator[None]:
 # --------------------------------------------------------------------------------------------------------- how it looks
 
 
-def _show(found: Cost) -> None:
+def _show(found: Cost, places: str) -> None:
+    """``places``: what the numbers of a row are called."""
     unit, divisor = _unit(found)
-    inputs = f"{found.input[0]} features" if len(found.input) == 1 else _joined(found.input)
+    inputs = f"{found.input[0]} {places}" if len(found.input) == 1 else _joined(found.input)
     say("model", f"{found.model}: {inputs}, {found.outputs:,} output{'s' * (found.outputs != 1)}")
     say("size", f"{found.parameters:,} parameters, {found.multiply_adds:,} multiply-adds per input")
     if found.multiply_adds_in_training != found.multiply_adds:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from seminal.core import UserError
 from seminal.doctor.chart import Chart, treated
 from seminal.doctor.chinese import translated
-from seminal.doctor.cure import Cure, cured
+from seminal.doctor.cure import Cure, attempted
 from seminal.doctor.diagnose import check, examine
 from seminal.doctor.examinations import Examination, examinations
 from seminal.doctor.findings import ILLNESSES, Finding, Remedy, Verdict
@@ -78,8 +78,9 @@ def doctor(ask: DoctorAsk) -> int:
         show(verdict, tell)
         asked = _examined(examined.chart, ask.budget, tell) if ask.examine else asked
         if ask.cure and verdict.findings:
-            cure = cured(examined, seeds=ask.seeds, budget=ask.budget * ask.seeds, told=told)
-            _show_cure(cure, tell)
+            tried = attempted(examined, seeds=ask.seeds, budget=ask.budget * ask.seeds, told=told)
+            _show_cure(tried, any(finding.remedies for finding in verdict.findings), tell)
+            cure = tried if tried is not None and tried.works else None
             if cure is not None and isinstance(make, OwnRun):
                 _prescribe(RunFolder.existing(ask.patient), make, cure, tell)
         elif verdict.findings:
@@ -155,12 +156,15 @@ def _show_remedy(remedy: Remedy, tell: Tell) -> None:
         tell("", f"    {line}", wrap=False)
 
 
-def _show_cure(cure: Cure | None, tell: Tell) -> None:
-    if cure is None:
-        tell("cure", "not cured: none of the remedies, alone or in pairs, did clearly better than the program as it is")
+def _show_cure(tried: Cure | None, remedies: bool, tell: Tell) -> None:
+    if tried is None and remedies:
+        tell("cure", "not cured: the time was over before one remedy had run from all seeds. Give more: --budget SECONDS")
         return
-    tell("cure", cure.says)
-    for remedy in cure.remedies:
+    if tried is None:
+        tell("cure", "not cured: what was found has no remedy that could be tried here")
+        return
+    tell("cure", tried.says)
+    for remedy in tried.remedies if tried.works else ():
         _show_remedy(remedy, tell)
 
 

@@ -127,7 +127,7 @@ def _agreement(found: Tensor, model: nn.Module, inputs: Tensor, path: Path) -> s
 
 def _scaled(folder: RunFolder) -> str:
     reader = read_json(folder.path / "reader.json")
-    if reader.get("scaling") == "standard":
+    if reader.get("scaling") == "standard" and "mean" in reader:  # of pictures; a table has a mean for each column
         mean, std = (", ".join(f"{v:.4g}" for v in reader[name]) for name in ("mean", "std"))
         return f"(pixel / 255 − mean) / spread, mean {mean}, spread {std}"
     return "read as reader.json says"

@@ -75,6 +75,8 @@ def evaluate(ask: EvalAsk) -> int:
         source = source_of(folder, plan, device)
     else:
         source = other_data(Scored(ask.data, split, ask.source, ask.target), folder, plan)
+    if ask.ten_crop and source.spec.kind != "images":
+        raise UserError(f"--ten-crop cuts pictures, and {source.spec.name} is {source.spec.form}: leave it out.")
     split = split or _usual_split(source.spec)
     if split not in source.spec.counts:
         raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
@@ -232,6 +234,10 @@ def predict(ask: PredictAsk) -> int:
     verbs |= {BothWays: f"train {plan.recipe.variant} DATA --from"}
     if kind in verbs:
         raise UserError(f"{run} predicts no classes: write `seminal {verbs[kind]} {run}`.")
+    if ask.csv_file is not None and kind in (Neighbours, Answers, Tagging):
+        raise UserError(
+            f"--csv writes a row for each input, and {run} says more of each than fits one: use --json, or leave it out."
+        )
     if kind is Neighbours:
         return near_words.tell(folder, plan, list(ask.inputs), top=top, as_json=as_json)
     if kind is Answers:

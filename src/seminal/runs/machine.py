@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -114,5 +115,4 @@ def _processor() -> str:
 
 def command_line() -> str:
     """The command that was typed."""
-    words = ["seminal", *sys.argv[1:]]
-    return " ".join(f"'{word}'" if not word or set(word) & set(" '\"$&|<>*?()") else word for word in words)
+    return shlex.join(["seminal", *sys.argv[1:]])

@@ -6,7 +6,6 @@ What it wrote down is part of the diary: it is saved with the state and goes on 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -63,8 +62,15 @@ def check(plan: Plan, source: Source, device: torch.device) -> None:
 
 def _few(source: Source, order: Order) -> list[tuple[Tensor, Tensor]]:
     """Some rows in batches: more of small ones than of large ones, so that reading them takes no more than seconds."""
-    rows = min(CHECKED, max(CHECKED // 5, MOST_NUMBERS // max(1, math.prod(source.spec.shape))))
-    return [(b["input"], b["target"]) for b in itertools.islice(source.batches(order), max(1, rows // order.batch))]
+    wanted = min(CHECKED, max(CHECKED // 5, MOST_NUMBERS // max(1, math.prod(source.spec.shape))))
+    found: list[tuple[Tensor, Tensor]] = []
+    rows = 0
+    for batch in source.batches(order):  # of text a batch is so many tokens, and few rows
+        found.append((batch["input"].cpu(), batch["target"].cpu()))
+        rows += len(batch["index"])
+        if rows >= wanted:
+            break
+    return found
 
 
 @contextlib.contextmanager
@@ -169,4 +175,8 @@ def broken(vitals: Vitals, error: NonFiniteError) -> str:
     """Why a loss or a gradient is not finite, as far as the steps before it tell; empty where they do not."""
     known = replace(vitals, broken=vitals.broken or "gradient", broken_step=error.step)
     finding = next(iter(bedside.judged(known).findings), None)
-    return f" The doctor says {finding.illness}: {'; '.join(finding.evidence[1:])}." if finding is not None else ""
+    if finding is None:
+        return ""
+    first = bedside.not_finite(known, None)  # what broke first is said by the error itself
+    evidence = finding.evidence[first is not None and first.illness == finding.illness :]
+    return f" The doctor says {finding.illness}: {'; '.join(evidence)}." if evidence else ""

@@ -27,12 +27,13 @@ A = TypeVar("A", DataAsk, RecipeAsk, RunAsk)
 def train(given: dict[str, Any]) -> int:
     """The verb ``seminal train`` with its flags, by name."""
     if given["eval_only"] is not None:
-        return judging.evaluate(judging.EvalAsk(given["eval_only"]))
+        return judging.evaluate(judging.EvalAsk(given["eval_only"], given["data_flag"] or given["data"]))
     if given["resume"] is not None:
-        if RecipeAsk(**_of(RecipeAsk, given)) != RecipeAsk():
+        others = [given[name] for name in ("model", "data", "model_flag", "data_flag")]
+        if any(others) or RecipeAsk(**_of(RecipeAsk, given)) != RecipeAsk():
             raise UserError(
-                "--resume goes on with a run as it was begun, so flags of the recipe have no place beside it: leave them "
-                "out, or start a new run with `--recipe RUN` and your changes."
+                "--resume goes on with a run as it was begun, so a model, data and flags of the recipe have no place beside "
+                "it: leave them out, or start a new run with `--recipe RUN` and your changes."
             )
         return training.resume(given["resume"] or _newest(Path(given["output"])))
     if given["amp_dtype"] == "float16":
@@ -46,7 +47,7 @@ def train(given: dict[str, Any]) -> int:
     wanted = _of(RecipeAsk, given)
     run = RunAsk(**_of(RunAsk, given))
     _refuse_nonsense(ask, run)
-    if given["folds"] and given["seeds"]:
+    if given["folds"] is not None and given["seeds"] is not None:
         raise UserError("--folds and --seeds together are not offered: choose one.")
     with joined():
         make = Maker(model, ask, RecipeAsk(**wanted), run)
@@ -58,9 +59,9 @@ def train(given: dict[str, Any]) -> int:
             return 0
         if given["dry_run"]:
             return _dry(make)
-        if given["folds"]:
+        if given["folds"] is not None:
             return repeats.over_folds(make, given["folds"])
-        if given["seeds"]:
+        if given["seeds"] is not None:
             return repeats.over_seeds(make, given["seeds"])
         plan, source = make.plan()
         introduce(make, plan, source)

@@ -92,6 +92,10 @@ class Batches:
             yield batch["input"], batch["target"]
         self.epoch += 1
 
+    def in_order(self) -> Batches:
+        """The rows as they stand in the data."""
+        return Batches(self.source, replace(self.order, shuffle=False, augment=()))
+
 
 class _Said(nn.Module):
     """A model that has already answered: tasks ask models, and here the answer is there."""

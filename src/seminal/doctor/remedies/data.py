@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 
 from seminal.doctor.findings import Remedy
 from seminal.doctor.program import Program, undisturbed
-from seminal.doctor.rows import Altered, Rows, reloaded, rows_of
+from seminal.doctor.rows import Altered, Rows, drawn_from, fingerprints, reloaded, rows_of
 from seminal.doctor.rows import shuffled as draws_order
 
 ALL = 10**9  # rows of a split, when none may be left out
@@ -31,7 +31,7 @@ def _all_rows(loader: Any) -> Rows:
 def _dataset(loader: Any) -> Dataset[Any]:
     """What a loader reads from: its data set, or its rows where it has none."""
     if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset):
-        return loader.dataset
+        return drawn_from(loader)
     rows = _all_rows(loader)
     return TensorDataset(rows.inputs, rows.targets)
 
@@ -135,10 +135,10 @@ def without_duplicates() -> Remedy:
     """Training rows that validation has too are left out."""
 
     def change(program: Program) -> Program:
-        seen = set(_fingerprints(_all_rows(program.val).inputs))
+        seen = set(fingerprints(_all_rows(program.val).inputs))
 
         def new(rows: Rows) -> Tensor:
-            return torch.tensor([mark not in seen for mark in _fingerprints(rows.inputs)])
+            return torch.tensor([mark not in seen for mark in fingerprints(rows.inputs)])
 
         return replace(program, train=_kept(program.train, new))
 
@@ -147,10 +147,6 @@ def without_duplicates() -> Remedy:
         "train_rows, val_rows = split(rows)"
     )
     return Remedy("no repeated rows", "take the rows that validation has too out of training", snippet, change)
-
-
-def _fingerprints(inputs: Tensor) -> list[bytes]:
-    return [row.numpy().tobytes() for row in inputs.detach().cpu().contiguous()]
 
 
 def finite_rows() -> Remedy:

@@ -379,8 +379,16 @@ def with_metric(kind: str) -> Remedy:
 
 def _decided(output: Tensor, target: Tensor, line: float) -> tuple[Tensor, Tensor]:
     """Class answers and class targets, in the same shape."""
-    if output.numel() == target.numel():
-        return (output > line).reshape(-1), (target > 0.5).reshape(-1)
-    if target.shape == output.shape:
-        target = target.argmax(1)
-    return output.argmax(1).reshape(-1), target.reshape(-1)
+    if target.shape == output.shape and _one_hot(target):
+        return output.argmax(1), target.argmax(1)
+    if output.numel() != target.numel():
+        return output.argmax(1).reshape(-1), target.reshape(-1)
+    if float(target.max()) > 1:  # the numbers of classes, as numbers
+        return output.round().reshape(-1), target.reshape(-1)
+    return (output > line).reshape(-1), (target > 0.5).reshape(-1)
+
+
+def _one_hot(target: Tensor) -> bool:
+    """Whether each row is 1 for one class and 0 for all others."""
+    wide = target.dim() == 2 and target.shape[1] > 1
+    return wide and bool(((target == 0) | (target == 1)).all()) and bool((target.sum(1) == 1).all())

@@ -54,8 +54,10 @@ def judge(chart: Chart) -> Finding | None:
 def _finding(chart: Chart, facts: DataFacts, missed: Tensor, recalls: Tensor) -> Finding | None:
     equal = remedies.balanced(chart.train)
     effect = signs.effect(chart, equal)
-    after = _recalls(chart, chart.trial(equal, share=signs.share_for(chart)).model, facts)
-    found = float((after - recalls)[missed].mean()) if after is not None else 0.0
+    after = _recalls(chart, chart.trial(equal, share=signs.share_of(chart)).model, facts)
+    if after is None:
+        return None
+    found = float((after - recalls)[missed].mean())
     if not effect.helped and found < MORE:
         return None
     shares = facts.shares[0]

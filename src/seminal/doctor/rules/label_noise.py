@@ -28,11 +28,13 @@ ANYWHERE = 0.17  # errors among the most certain third
 ALIKE = 0.65  # two-sample AUC up to which the inputs of the splits are alike
 LEAST = 0.3  # of skill: below this a plain network cannot judge labels
 FEW = 150  # rows
+FEWEST = 5  # validation rows: the two-sample test has so many folds
+EXPLAINS = frozenset({"overfitting", "underfitting", "over_regularised"})
 
 
 def judge(chart: Chart) -> Finding | None:
     facts = chart.facts
-    if facts.labels is None or len(chart.train) < FEW:
+    if facts.labels is None or len(chart.train) < FEW or len(chart.val) < FEWEST:
         return None
     opinion = chart.opinion
     if not opinion.known or max(opinion.skill(opinion.val_score), opinion.skill(opinion.train_score)) < LEAST:
@@ -56,9 +58,7 @@ def judge(chart: Chart) -> Finding | None:
     evidence.append(f"{len(suspects):,} rows have labels that it finds less likely than another class")
     cures = (remedies.cleaned(suspects),) if len(chart.train) == chart.train.total else ()
     sure = 0.85 if cleaner and anywhere else 0.75 if cleaner else 0.65
-    return Finding(
-        "label_noise", sure, tuple(evidence), (*cures, remedies.smoothed(0.1)), _ruled_out(facts), _explains()
-    )
+    return Finding("label_noise", sure, tuple(evidence), (*cures, remedies.smoothed(0.1)), _ruled_out(facts), EXPLAINS)
 
 
 def _errors(opinion: Opinion, labels: Tensor) -> tuple[float, float]:
@@ -79,11 +79,9 @@ def _suspects(opinion: Opinion, labels: Tensor) -> Tensor:
 
 
 def _ruled_out(facts: DataFacts) -> tuple[str, ...]:
+    if facts.apart.auc >= ALIKE:
+        return ()
     return (f"data_shift: inputs of training and validation look alike (two-sample AUC {facts.apart.auc:.2f})",)
-
-
-def _explains() -> frozenset[str]:
-    return frozenset({"overfitting", "underfitting", "over_regularised"})
 
 
 def _noisy(y: Tensor, share: float) -> Tensor:

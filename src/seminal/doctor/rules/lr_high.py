@@ -66,6 +66,8 @@ def judge(chart: Chart) -> Finding | None:
 
 def _learns(losses: tuple[float, ...]) -> bool:
     """Whether the loss came down, never rose far above its beginning, and ended near its lowest."""
+    if not losses:
+        return False
     width = max(1, len(losses) // 10)
     levels = [sum(losses[i : i + width]) / width for i in range(0, len(losses) - width + 1, width)]
     first, last = levels[0], levels[-1]

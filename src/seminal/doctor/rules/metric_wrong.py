@@ -48,7 +48,7 @@ def _blind(anatomy: Anatomy) -> str:
     good = [value for value in (anatomy.right_answers, anatomy.wanted.metric) if math.isfinite(value)]
     if not math.isfinite(anatomy.right_answers) or not anatomy.wants_right or max(good) > anatomy.floor + 1e-6:
         return ""
-    if anatomy.classes == 1 or (anatomy.kind == "classes" and anatomy.floor >= 1):
+    if _one_answer(anatomy):
         return ""
     return (
         f"the right answers score {max(good):.3f}, and an answer that is the same for all rows scores "
@@ -56,11 +56,16 @@ def _blind(anatomy: Anatomy) -> str:
     )
 
 
+def _one_answer(anatomy: Anatomy) -> bool:
+    """Whether a constant answer is right for all rows: no metric can tell it from right ones."""
+    return anatomy.classes == 1 or (anatomy.kind == "classes" and anatomy.floor >= 1)
+
+
 def _disagrees(anatomy: Anatomy) -> str:
     """What the loss leads to, given how the model ends, is right, and the metric does not see it."""
     wanted, given = anatomy.wanted, anatomy.given
     scale = anatomy.ceiling - anatomy.floor
-    if scale <= 0 or not all(math.isfinite(w.metric) for w in (wanted, given)):
+    if _one_answer(anatomy) or scale <= 0 or not all(math.isfinite(w.metric) for w in (wanted, given)):
         return ""
     if not all(w.standard >= RIGHT and (w.metric - anatomy.floor) / scale < BAD for w in (wanted, given)):
         return ""

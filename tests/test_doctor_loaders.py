@@ -1,0 +1,189 @@
+"""What a stranger's loaders may be: samplers that split one set, no rows, rows in another order or of other types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
+
+from seminal.core import UserError
+from seminal.doctor import diagnose, remedies
+from seminal.doctor.program import Program, from_file, from_function
+from seminal.doctor.remedies.outputs import with_metric
+from seminal.doctor.rows import reloaded, rows_of, shuffled
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def rows(count: int = 90, classes: int = 3) -> TensorDataset:
+    own = torch.Generator().manual_seed(0)
+    y = torch.arange(count) % classes
+    return TensorDataset(torch.randn(count, 6, generator=own) + y[:, None], y)
+
+
+def program(train: Any, val: Any, **changes: Any) -> dict[str, Any]:
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    metric = lambda out, target: (out.argmax(1) == target).float().mean()  # noqa: E731
+    parts = {"model": model, "loss": nn.CrossEntropyLoss(), "optimizer": optimizer, "train": train, "val": val}
+    return {**parts, "epochs": 3, "metric": metric, **changes}
+
+
+def test_samplers_that_split_one_set_are_no_leak() -> None:
+    data, cut = rows(), torch.randperm(90, generator=torch.Generator().manual_seed(1)).tolist()
+    train = DataLoader(data, batch_size=10, sampler=SubsetRandomSampler(cut[:60]))
+    val = DataLoader(data, batch_size=10, sampler=SubsetRandomSampler(cut[60:]))
+    assert (rows_of(train).total, rows_of(val).total) == (60, 30)
+    assert torch.equal(rows_of(val).inputs, data.tensors[0][sorted(cut[60:])])
+    found = diagnose.check(from_function(lambda seed: program(train, val)))
+    assert "leakage" not in [finding.illness for finding in found.findings]
+    assert shuffled(train)
+    for change in ({"batch": 7}, {"batch": 7, "shuffle": True}, {"shuffle": False}):
+        again = reloaded(train, **change)
+        seen = torch.cat([x for x, _ in again])
+        assert len(seen) == 60
+        assert torch.equal(seen.sort(0).values, rows_of(train).inputs.sort(0).values)
+
+
+def test_rows_that_are_drawn_by_weight_are_all_there() -> None:
+    weighted = DataLoader(rows(), batch_size=10, sampler=WeightedRandomSampler([1.0] * 90, 40))
+    assert rows_of(weighted).total == 90
+    assert len(reloaded(weighted, batch=20)) == 2  # 40 drawn rows, as before
+
+
+def test_fewer_rows_are_kept_of_those_that_the_sampler_draws() -> None:
+    data = rows()
+    val = DataLoader(TensorDataset(data.tensors[0][:20], data.tensors[1][:20]), batch_size=10)
+    train = DataLoader(data, batch_size=10, sampler=SubsetRandomSampler(range(60)))
+    made = Program(**program(train, val))
+    assert rows_of(remedies.without_duplicates().change(made).train).total == 40
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_loader_without_a_batch_is_refused(part: str) -> None:
+    few = {"train": DataLoader(rows(), batch_size=100, drop_last=True), "val": DataLoader(rows(0), batch_size=5)}[part]
+    loaders = {"train": DataLoader(rows(), batch_size=10), "val": DataLoader(rows(), batch_size=10)} | {part: few}
+    with pytest.raises(UserError, match=f"`{part}` of the program gives no batch"):
+        diagnose.check(from_function(lambda seed: program(**loaders)))
+
+
+def test_zero_and_minus_zero_are_one_row() -> None:
+    x = torch.zeros(20, 2)
+    x[::2] = -0.0
+    y = torch.zeros(20, dtype=torch.long)
+    train, val = (DataLoader(TensorDataset(a, y), batch_size=5) for a in (torch.zeros(20, 2), x))
+    kept = remedies.without_duplicates().change(Program(**program(train, val))).train
+    assert sum(len(batch[0]) for batch in kept) == 0
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32])
+def test_whole_numbers_of_any_width_are_examined(kind: torch.dtype) -> None:
+    data = rows()
+    x = (data.tensors[0].abs() * 20).to(kind)
+    loader = DataLoader(TensorDataset(x, data.tensors[1]), batch_size=10)
+    model = nn.Sequential(nn.Flatten(), Floats(), nn.Linear(6, 3))
+    moves = torch.optim.SGD(model.parameters(), lr=0.01)
+    diagnose.check(from_function(lambda seed: program(loader, loader, model=model, optimizer=moves)))
+
+
+class Floats(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float() / 100
+
+
+def test_rows_that_are_all_the_same_are_examined() -> None:
+    same = TensorDataset(torch.ones(40, 6), torch.arange(40) % 3)
+    loader = DataLoader(same, batch_size=10, shuffle=True)
+    verdict = diagnose.diagnose(from_function(lambda seed: program(loader, loader)), budget=20)
+    assert verdict.findings or verdict.open_question
+
+
+def test_four_validation_rows_are_enough_to_be_examined() -> None:
+    data = rows(400)
+    y = torch.where(torch.rand(400, generator=torch.Generator().manual_seed(2)) < 0.4, 0, data.tensors[1])
+    train = DataLoader(TensorDataset(data.tensors[0], y), batch_size=20, shuffle=True)
+    val = DataLoader(TensorDataset(data.tensors[0][:4] + 0.1, y[:4]), batch_size=4)
+    diagnose.check(from_function(lambda seed: program(train, val)))
+
+
+def test_a_step_that_fails_is_the_open_question() -> None:
+    x, y = rows().tensors
+    parts = (TensorDataset(x[:60], y[:60]), TensorDataset(x[60:], y[60:]))
+    train, val = (DataLoader(part, batch_size=10, shuffle=True) for part in parts)
+    wrong = nn.Linear(7, 3)
+    for changes in ({}, {"train_step": lambda *_: 1 / 0}):
+        moves = torch.optim.SGD(wrong.parameters(), lr=0.01)
+        make = from_function(
+            lambda seed, moves=moves, changes=changes: program(train, val, model=wrong, optimizer=moves, **changes)
+        )
+        verdict = diagnose.diagnose(make, budget=20)
+        assert not verdict.findings
+        assert "its first step fails" in verdict.open_question
+        assert ("ZeroDivisionError" if changes else "mat1 and mat2") in verdict.open_question
+
+
+def test_a_file_beside_the_program_is_found(tmp_path: Path) -> None:
+    (tmp_path / "beside_it.py").write_text("import torch\nnet = lambda: torch.nn.Linear(6, 3)\n")
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom torch.utils.data import DataLoader, TensorDataset\nfrom beside_it import net\n"
+        "def make(seed=0):\n"
+        "    model = net()\n"
+        "    rows = DataLoader(TensorDataset(torch.randn(20, 6), torch.arange(20) % 3), batch_size=5)\n"
+        "    return dict(model=model, loss=torch.nn.CrossEntropyLoss(), train=rows, val=rows, epochs=1,\n"
+        "        optimizer=torch.optim.SGD(model.parameters(), lr=0.1), metric=lambda o, t: 0.0)\n"
+    )
+    assert isinstance(from_file(str(tmp_path / "own.py"))(0).model, nn.Linear)
+
+
+# ------------------------------------------------------------------------------------------------------------ the metric
+
+
+def measured(output: torch.Tensor, target: torch.Tensor, loss: nn.Module) -> float:
+    """By the remedy's accuracy."""
+    model = nn.Linear(2, output.shape[1])
+    loader = DataLoader(TensorDataset(torch.randn(len(target), 2), target), batch_size=len(target))
+    moves = torch.optim.SGD(model.parameters(), lr=0.1)
+    made = Program(**program(loader, loader, model=model, optimizer=moves, loss=loss))
+    return float(with_metric("accuracy").change(made).metric(output, target))
+
+
+def test_accuracy_of_one_hot_targets_is_of_rows() -> None:
+    target = torch.eye(5)[torch.arange(20) % 5]
+    assert measured(target.roll(1, dims=1), target, nn.MSELoss()) == 0.0
+    assert measured(torch.full((20, 5), 0.2), target, nn.MSELoss()) == pytest.approx(0.2)
+    assert measured(target * 3 - 1, target, nn.MSELoss()) == 1.0
+
+
+def test_accuracy_of_class_numbers_is_of_the_nearest() -> None:
+    target = (torch.arange(20) % 5)[:, None].float()
+    assert measured(torch.ones(20, 1), target, nn.MSELoss()) == pytest.approx(0.2)
+    assert measured(target + 0.3, target, nn.MSELoss()) == 1.0
+
+
+def test_accuracy_of_yes_and_no_is_as_before() -> None:
+    target = (torch.arange(20) % 2)[:, None].float()
+    assert measured(8 * target - 4, target, nn.BCEWithLogitsLoss()) == 1.0
+    assert measured(0.8 * target + 0.1, target, nn.BCELoss()) == 1.0
+
+
+def test_a_metric_of_one_class_is_not_blamed() -> None:
+    data = TensorDataset(torch.randn(60, 6), torch.zeros(60, dtype=torch.long))
+    loader = DataLoader(data, batch_size=10, shuffle=True)
+    found = diagnose.check(from_function(lambda seed: program(loader, loader)))
+    assert "metric_wrong" not in [finding.illness for finding in found.findings]
+
+
+def test_a_remedy_that_leaves_nothing_to_train_on_is_not_taken() -> None:
+    loader = DataLoader(rows(), batch_size=10)
+    make = from_function(lambda seed: program(loader, loader))
+    emptied = remedies.without_duplicates().change(make(0))
+    assert not rows_left(emptied)
+    assert diagnose.diagnose(make, budget=15).findings  # leakage is said, and the examination ends
+
+
+def rows_left(made: Program) -> int:
+    return sum(len(batch[0]) for batch in made.train)

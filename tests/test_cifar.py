@@ -132,7 +132,7 @@ def test_a_set_is_fetched_once(served: Path, tmp_path: Path) -> None:
     words = ("train", "resnet20", "cifar10", "--epochs", "1", "--device", "cpu", "--name", "run", *QUICK)
     said = typed(*words, folder=tmp_path)
     assert said.code == 0, said.err
-    assert "cifar10 · 24 training and 12 validation images" in said.out
+    assert "cifar10 · 60 training and 12 validation images" in said.out
     kept = tmp_path / "kept" / "cifar10"
     assert [path.name for path in kept.iterdir()] == [served.name]
     served.unlink()  # from here on nothing can be fetched

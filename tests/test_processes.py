@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
 from command_line import Said, done, environment, metrics, points
-from seminal.core import Optim, Precision, Recipe, Source
+from seminal.core import Optim, Precision, Recipe, Source, Transfer
 from seminal.data import images, tables
 from seminal.papers import dcgan, mlp, resnet
 from seminal.recipes import dcgan as dcgan_recipes
@@ -28,7 +29,10 @@ from seminal.recipes import mlp as mlp_recipes
 from seminal.recipes import resnet as resnet_recipes
 from seminal.runs.machine import joined
 from seminal.tasks.game import Game
+from seminal.train import distributed
+from seminal.train.distributed import GlobalBatchNorm
 from seminal.train.loop import train
+from seminal.train.transfer import keep_still, prepared
 from texts import pretraining, stream_of_words, translation
 
 STEPS = 20
@@ -194,3 +198,44 @@ def test_several_seeds_of_two_processes_are_one_set_of_runs(tmp_path):
     parent = tmp_path / "runs" / "mlp-points-seeds-1"
     assert {path.name for path in parent.iterdir()} == {"seed-0", "seed-1", "summary.json"}
     assert said.out.count("mean ± 95 %") == 1
+
+
+@pytest.fixture
+def alone_in_a_group(tmp_path):
+    """A group of this process only."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def test_a_global_normalisation_is_torchs_far_from_zero(alone_in_a_group):
+    x = 1000 + 0.1 * torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    ours, theirs = torch.nn.BatchNorm1d(5), torch.nn.BatchNorm1d(5)
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    weights = torch.randn(64, 5, generator=torch.Generator().manual_seed(1))
+    one, other = GlobalBatchNorm(ours)(a), theirs(b)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-2)  # a mean of 1000 is known to 1e-4
+    (one * weights).sum().backward()
+    (other * weights).sum().backward()
+    torch.testing.assert_close(a.grad, b.grad, rtol=1e-2, atol=1e-2)
+    for name, buffer in ours.named_buffers():
+        torch.testing.assert_close(buffer, theirs.get_buffer(name), rtol=1e-3, atol=1e-5)
+    GlobalBatchNorm(ours)(x[:1])  # one value: no variance, and no NaN in what is remembered
+    assert ours.running_var.isfinite().all()
+
+
+def test_a_compiled_view_leaves_the_models_own_tree_alone(monkeypatch):
+    """Two processes are only said to be there: what is joined is told apart by its name."""
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    monkeypatch.setattr(distributed, "_joined", torch.nn.Sequential)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))
+    names = list(model.state_dict())
+    view = distributed.parallel(model, 1, compiled=True)
+    assert list(model.state_dict()) == names
+    assert not any(isinstance(module, GlobalBatchNorm) for module in model.modules())
+    assert any(isinstance(module, GlobalBatchNorm) for module in view.modules())
+    frozen = Transfer("", freeze=True, head=("2.weight", "2.bias"))
+    prepared(model, frozen)
+    view.train()
+    keep_still(view, frozen)
+    assert [m.training for m in view.modules() if isinstance(m, GlobalBatchNorm)] == [False]

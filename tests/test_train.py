@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import pytest
 import torch
@@ -21,13 +24,15 @@ from problems import (
     recipe,
     three_clouds,
 )
-from seminal.core import Optim, Order, Precision, Source, Step
+from seminal.core import Optim, Order, Precision, Source, Step, Transfer
+from seminal.tasks.classification import Classification
 from seminal.train.evaluate import scored
-from seminal.train.loop import train
-from seminal.train.nonfinite import NonFiniteError
+from seminal.train.loop import _micro_batches, train
+from seminal.train.nonfinite import NonFiniteError, explain
 from seminal.train.precision import Trial, chosen, measured
 from seminal.train.schedules import Cosine, Plateau, Warmup
 from seminal.train.state import State
+from seminal.train.transfer import keep_still, prepared
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
@@ -286,3 +291,77 @@ def test_scores_do_not_depend_on_the_batch_size():
         assert (
             found[0][metric] == pytest.approx(found[1][metric], abs=1e-6) == pytest.approx(found[2][metric], abs=1e-6)
         )
+
+
+# --------------------------------------------------------------------------------------------- what fresh eyes have found
+
+
+def test_a_batch_from_which_nothing_can_be_learned_makes_no_step():
+    @dataclass(frozen=True)
+    class Silent(Classification):
+        def turns(self, model, batch):
+            for turn in super().turns(model, batch):
+                yield replace(turn, loss=0 * turn.loss, weight=0 * turn.weight)
+
+    source, model = three_clouds(), mlp()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    steps = list(islice(train(model, source, recipe(Silent())), 2))
+    assert [step.loss for step in steps] == [{"model": 0.0}] * 2
+    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
+
+
+def test_micro_batches_are_exactly_as_many_as_were_asked_for():
+    batch = {"index": torch.arange(22), "input": torch.randn(22, 3)}
+    parts = _micro_batches(batch, 8)
+    assert [len(part["index"]) for part in parts] == [3, 3, 3, 3, 3, 3, 2, 2]
+    assert torch.equal(torch.cat([part["input"] for part in parts]), batch["input"])
+
+
+def test_a_fused_step_counts_where_it_computes():
+    """A restored optimiser is that of torch: here the device is one without numbers."""
+    with torch.device("meta"):
+        model = nn.Linear(3, 2)
+    moves = torch.optim.Adam(model.parameters(), lr=0.1)
+    moves.param_groups[0]["fused"] = True
+    state = State(model, {"model": moves})
+    names = {f"model/{name}": torch.zeros(value.shape) for name, value in model.state_dict().items()}
+    for name, value in model.named_parameters():
+        slots = {"step": torch.tensor(3.0), "exp_avg": torch.ones(value.shape), "exp_avg_sq": torch.ones(value.shape)}
+        names |= {f"optimiser/model/{name}/{slot}": tensor for slot, tensor in slots.items()}
+    counters = {"step": 3, "epoch": 0, "position": 3, "scores": [], "averaged": 0}
+    state.restore(names, counters)
+    assert {value.device.type for slots in moves.state.values() for value in slots.values()} == {"meta"}
+    moves.param_groups[0]["fused"] = False
+    state.restore(names, counters)
+    assert {slots["step"].device.type for slots in moves.state.values()} == {"cpu"}
+    assert {slots["exp_avg"].device.type for slots in moves.state.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("transfer", [Transfer("", freeze=True), Transfer("", body_rate=0.0)])
+def test_a_frozen_body_drops_nothing_and_a_learning_head_does(transfer):
+    head = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), head)
+    transfer = replace(transfer, head=("3.0.weight", "3.0.bias", "3.2.weight", "3.2.bias"))
+    rates = prepared(model, transfer)
+    assert [p.requires_grad for p in model.parameters()] == [False] * 4 + [True] * 4
+    model.train()
+    keep_still(model, transfer)
+    assert [module.training for module in model] == [False, False, False, True]
+    assert head[1].training
+    assert {rates[p] for p in head.parameters()} == {1.0}
+
+
+def test_the_first_bad_layer_is_found_where_layers_give_several_things():
+    class Read(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(4, 3, batch_first=True), nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.head(self.lstm(x[:, None])[0][:, 0])
+
+    model = Read()
+    batch = next(three_clouds().batches(Order("train", 8)))
+    model.lstm.register_forward_hook(lambda _, __, out: (out[0] * math.nan, out[1]))
+    cause, _ = explain(model, Classification(), batch)
+    assert "`lstm` (LSTM)" in cause

@@ -158,7 +158,9 @@ def _show_remedy(remedy: Remedy, tell: Tell) -> None:
 
 def _show_cure(tried: Cure | None, remedies: bool, tell: Tell) -> None:
     if tried is None and remedies:
-        tell("cure", "not cured: the time was over before one remedy had run from all seeds. Give more: --budget SECONDS")
+        tell(
+            "cure", "not cured: the time was over before one remedy had run from all seeds. Give more: --budget SECONDS"
+        )
         return
     if tried is None:
         tell("cure", "not cured: what was found has no remedy that could be tried here")

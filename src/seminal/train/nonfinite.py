@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_iter
 
 from seminal.core import Batch, Task
 
@@ -38,9 +39,10 @@ def _first_bad_module(model: nn.Module, task: Task, batch: Batch, index: Tensor)
 
     def watch(name: str, kind: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if not found and isinstance(output, Tensor) and (bad := _bad_rows(output)):
-                rows = index[bad].tolist() if len(output) == len(index) else []
-                found.append((f"the first output that is not finite is that of `{name}` ({kind})", rows))
+            for given in tree_iter(output):  # a recurrent layer gives several
+                if not found and isinstance(given, Tensor) and (bad := _bad_rows(given)):
+                    rows = index[bad].tolist() if len(given) == len(index) else []
+                    found.append((f"the first output that is not finite is that of `{name}` ({kind})", rows))
 
         return hook
 

@@ -17,7 +17,7 @@ from pictures_on_disk import class_folders, cut_off, noise, save, smooth, turned
 from seminal.core import Batch, Chance, Order, Source, UserError
 from seminal.data import image_stream
 from seminal.data.images import ImageEncoder, ImageStore, ImageStream, digits, load, scan
-from seminal.data.pictures import crop, open_picture, read_header, square
+from seminal.data.pictures import BadPicture, crop, open_picture, read_header, square
 from seminal.data.split import Fold
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.chance import shuffled
@@ -471,3 +471,9 @@ def test_the_centre_is_seen_where_no_crop_is_asked_for(photos: Path) -> None:
     assert same(gathered(source, order), gathered(source, replace(order, augment=(CenterCrop(),))))
     expected = source.pixels[: len(source.listing.rows("train"))][0, :, 2:30, 2:30] / 255
     assert torch.equal(gathered(source, order)["input"][0], expected)
+
+
+def test_a_program_that_calls_itself_a_picture_is_not_started():
+    """Pillow reads PostScript too, by handing it to an interpreter."""
+    with pytest.raises(BadPicture, match="not a picture"):
+        open_picture(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")

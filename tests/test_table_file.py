@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from example_tables import houses, lines, whole, written
+from seminal.core import Order
 from seminal.data import table_file, tables
 
 
@@ -91,3 +92,14 @@ def test_a_stray_quotation_mark_is_a_letter_where_that_saves_the_rows(tmp_path: 
     table = table_file.read(path)
     assert table.lines.tolist() == [2, 3, 4, 5]
     assert table.columns["b"].to_pylist()[:3] == ['"tis', "plain", '5" nail']
+
+
+def test_a_class_is_the_same_however_a_file_writes_its_number(tmp_path):
+    """Where all labels of a file are numbers they are read as numbers; another file has a word among them."""
+    rows = [f"{i},{i * 3 % 7},{('01', '02', 'A')[i % 3]}" for i in range(30)]
+    (tmp_path / "train.csv").write_text("a,b,class\n" + "\n".join(rows) + "\n")
+    (tmp_path / "val.csv").write_text("a,b,class\n1,2,01\n2,3,02\n3,4,1.0\n")
+    source = tables.read(tmp_path, target="class")
+    assert source.spec.classes == ("01", "02", "A")
+    (batch,) = source.batches(Order("val", 10))
+    assert batch["target"].tolist() == [0, 1, 0]

@@ -231,3 +231,16 @@ def test_a_missing_counter_of_batches_is_no_fault():
     model = resnet.build(config)
     state = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     assert fit(state, model, "resnet", config).fits
+
+
+def test_a_checkpoint_that_holds_itself_ends(tmp_path):
+    round: dict = {"a": torch.zeros(2)}
+    round["model"] = round
+    torch.save(round, tmp_path / "round.pt")
+    assert checkpoint(tmp_path / "round.pt").keys() == {"a"}
+
+
+def test_an_index_of_other_things_than_files_is_damaged(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": 5}}')
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint(tmp_path)

@@ -211,7 +211,7 @@ class TextSource:
         return self._encoder
 
     def steps(self, order: Order) -> int:
-        return len(self._epochs.all(order))
+        return self._epochs.count(order)
 
     def batches(self, order: Order) -> Iterator[Batch]:
         """The batches from ``order.start`` on: this rank's rows of each."""

@@ -24,15 +24,28 @@ class Epochs:
     def __init__(self, name: str, lengths: Mapping[str, np.ndarray]) -> None:
         self.name, self.lengths = name, lengths  # of each split: (rows, sides)
         self._kept: tuple[Order, list[np.ndarray]] | None = None
+        self._counts: dict[tuple[str, int], int] = {}
 
     def all(self, order: Order) -> list[np.ndarray]:
         """The rows of each batch, over all ranks. Raises `UserError` where there is no such split."""
-        if order.split not in self.lengths:
-            raise UserError(f"{self.name} has no split `{order.split}`. Write one of: {', '.join(self.lengths)}.")
+        lengths = self._of(order.split)
         key = Order(order.split, order.batch, order.seed, order.epoch, shuffle=order.shuffle)
         if self._kept is None or self._kept[0] != key:
-            self._kept = key, buckets(self.lengths[order.split], key)
+            self._kept = key, buckets(lengths, key)
         return self._kept[1]
+
+    def count(self, order: Order) -> int:
+        """Batches of any epoch: asked for all epochs before the first begins, so no epoch is made for it."""
+        key = order.split, order.batch
+        if key not in self._counts:
+            longest = np.sort(self._of(order.split).max(1))
+            self._counts[key] = len(_cuts(longest, order.batch)) + 1
+        return self._counts[key]
+
+    def _of(self, split: str) -> np.ndarray:
+        if split not in self.lengths:
+            raise UserError(f"{self.name} has no split `{split}`. Write one of: {', '.join(self.lengths)}.")
+        return self.lengths[split]
 
     def mine(self, order: Order) -> Iterator[np.ndarray]:
         """This rank's rows of each batch from ``order.start`` on."""

@@ -1,4 +1,4 @@
-"""What a stranger's loaders may be: samplers that split one set, no rows, rows in another order or of other types."""
+"""What strangers have found: loaders of all kinds, steps that fail, metrics of other shapes, rates far from the usual."""
 
 from __future__ import annotations
 
@@ -187,3 +187,39 @@ def test_a_remedy_that_leaves_nothing_to_train_on_is_not_taken() -> None:
 
 def rows_left(made: Program) -> int:
     return sum(len(batch[0]) for batch in made.train)
+
+
+# --------------------------------------------------------------------------------------------------------------- verdicts
+
+
+@pytest.mark.parametrize("rate", [3.0, 100.0])
+def test_a_rate_far_above_all_that_is_usual_is_told_from_a_usual_one(rate: float) -> None:
+    """A tenth of it is as bad."""
+    x, y = rows(600).tensors
+
+    def make(seed: int) -> dict[str, Any]:
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3))
+        moves = torch.optim.Adam(model.parameters(), lr=rate)
+        train = DataLoader(TensorDataset(x[:450], y[:450]), batch_size=15, shuffle=True)
+        val = DataLoader(TensorDataset(x[450:], y[450:]), batch_size=50)
+        return program(train, val, model=model, optimizer=moves, epochs=8)
+
+    found = diagnose.diagnose(from_function(make), budget=30).findings
+    assert found[0].illness == "lr_high"
+    assert f"for {rate:g})" in found[0].evidence[0]
+
+
+def test_a_numbering_that_is_better_by_chance_is_no_bug() -> None:
+    """Two classes that nothing tells apart, and one that something does: on few rows one of the six numberings is best."""
+    own = torch.Generator().manual_seed(5)
+    named = []
+    for _ in range(8):
+        y = torch.randint(3, (300,), generator=own)
+        x = torch.randn(300, 6, generator=own)
+        x[:, 0] += 3 * (y == 2)
+        parts = [TensorDataset(x[:240], y[:240]), TensorDataset(x[240:], y[240:])]
+        train, val = (DataLoader(part, batch_size=20, shuffle=True) for part in parts)
+        verdict = diagnose.check(from_function(lambda seed, train=train, val=val: program(train, val)))
+        named += [finding.illness for finding in verdict.findings]
+    assert "label_bug" not in named

@@ -376,7 +376,10 @@ class Optim:
     name: str = "sgd"  # sgd, adagrad, adadelta, rmsprop, adam, adamw, bertadam (AdamW without its bias correction)
     momentum: float = 0.0  # SGD and RMSprop
     nesterov: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)  # Adam and AdamW
+    betas: tuple[float, float] = (
+        0.9,
+        0.999,
+    )  # Adam and its like; the second: Adadelta, RMSprop too
     eps: float = 1e-8
     weight_decay: float = 0.0
     decay_all: bool = True  # False: no decay on biases and on the gains of normalisations (tensors of one dimension)

@@ -93,17 +93,6 @@ class DataFacts:
         """Features that are the same in every training row."""
         return int((self.x.amax(0) == self.x.amin(0)).sum())
 
-    @property
-    def non_finite(self) -> dict[str, int]:
-        """Cells that are NaN or infinite."""
-        tensors = {
-            "training inputs": self.train.inputs,
-            "training targets": self.train.targets,
-            "validation inputs": self.val.inputs,
-            "validation targets": self.val.targets,
-        }
-        return {name: int((~t.isfinite()).sum()) for name, t in tensors.items()}
-
     # ----------------------------------------------------------------------------------------------------- copies
 
     @cached_property

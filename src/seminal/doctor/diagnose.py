@@ -178,6 +178,10 @@ def _works(chart: Chart, remedy: Remedy) -> bool:
 def _open_question(chart: Chart) -> str:
     if chart.course.failed and not chart.course.losses:
         return f"its first step fails, with {chart.course.failed}. Mend that first"
+    return f"nothing is amiss that could be seen, and it does not do well. {_beside_another(chart)}"
+
+
+def _beside_another(chart: Chart) -> str:
     own, allowed = signs.skill(chart), signs.allowed(chart)
     if not chart.opinion.known:
         return f"this program reaches {own:.2f} of the scale, and there is no second opinion to compare it with"

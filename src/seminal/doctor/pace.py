@@ -42,12 +42,18 @@ class Pace:
         return 10.0 if self.rate >= self.lowest else max(10.0, float(f"{usual / self.rate:.1g}"))
 
     @property
+    def slower(self) -> float:
+        """The factor of `down`: a tenth, or less where the rate is far above what is usual."""
+        usual = math.sqrt(self.lowest * self.highest)
+        return 0.1 if self.rate <= 10 * self.highest else min(0.1, float(f"{usual / self.rate:.1g}"))
+
+    @property
     def up(self) -> Effect:
         return signs.effect(self.chart, remedies.rate(self.faster))
 
     @property
     def down(self) -> Effect:
-        return signs.effect(self.chart, remedies.rate(0.1))
+        return signs.effect(self.chart, remedies.rate(self.slower))
 
     @property
     def other(self) -> Effect:

@@ -140,6 +140,11 @@ def best_of(chart: Chart, arms: Sequence[Remedy]) -> tuple[Remedy, Effect]:
     return max(found, key=lambda pair: pair[1].gain)
 
 
+def first(best: Remedy, arms: Sequence[Remedy]) -> tuple[Remedy, ...]:
+    """All arms, the best before the others."""
+    return (best, *(arm for arm in arms if arm is not best))
+
+
 def _mean(values: tuple[float, ...]) -> float:
     return sum(values) / len(values) if values else math.nan
 

@@ -26,9 +26,3 @@ def noise(counts: Tensor, power: float = 0.75) -> Tensor:
     """P_n of each word: its count to the power of ¾, divided by the sum of all (the same paper, Sec. 2.2)."""
     raised = counts.double() ** power * (counts > 0)
     return raised / raised.sum()
-
-
-def cosines(table: Tensor, vectors: Tensor) -> Tensor:
-    """(vectors, words): the cosine of the angle between each vector and each row of a table."""
-    normed = torch.nn.functional.normalize
-    return normed(vectors, dim=1) @ normed(table, dim=1).T

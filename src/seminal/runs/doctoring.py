@@ -61,6 +61,10 @@ TELLING: Mapping[str, Tell] = MappingProxyType({"en": say, "zh": _in_chinese})
 
 def doctor(ask: DoctorAsk) -> int:
     """Exit code 0 where nothing was found, 3 where something was."""
+    if not ask.budget > 0:
+        raise UserError(f"--budget {ask.budget:g} is no time to examine in: write seconds, 120 for example.")
+    if ask.seeds < 2:
+        raise UserError(f"--seeds {ask.seeds} cannot tell chance from effect: write 3 or more.")
     if ask.check and (ask.cure or ask.examine):
         raise UserError("--check ends before the first training run, and --examine and --cure need some: ask for one.")
     make, tell = _made(ask), TELLING[ask.lang]
@@ -131,7 +135,7 @@ def show(verdict: Verdict, tell: Tell) -> None:
         else:
             tell(
                 "doctor",
-                f"cannot tell: nothing is amiss that could be seen, and it does not do well. {verdict.open_question}.",
+                f"cannot tell: {verdict.open_question}.",
             )
     for finding in verdict.findings:
         tell("doctor", f"{finding.illness} ({finding.confidence:.2f}): {ILLNESSES[finding.illness]}")

@@ -4,7 +4,6 @@ text see `seminal.runs.text_explaining`."""
 from __future__ import annotations
 
 import itertools
-import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -38,7 +37,7 @@ from seminal.report.data import Citation, Picture
 from seminal.report.insight import GENERATOR, Activation, Gate, Guess, Insight, Insights, Maps, Neighbour, render
 from seminal.report.pictures import enlarged, first_filters, overlay, png, tile
 from seminal.report.terminal import say
-from seminal.runs.codec import read_json
+from seminal.runs.codec import read_json, write_text
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
@@ -424,11 +423,5 @@ def _own(page: Path) -> bool:
 def _write(page: Path, html: str) -> None:
     """Write the page whole or not at all."""
     before = page.exists()
-    temporary = page.with_name(f".{page.name}.part")
-    try:
-        temporary.write_text(html, encoding="utf-8")
-        os.replace(temporary, page)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{page} cannot be written: {error.strerror}. Choose another place with --out.") from None
+    write_text(page, html, "Choose another place with --out.")
     say("page", f"{page}{' (in place of the last one)' if before else ''}", wrap=False)

@@ -234,6 +234,8 @@ def predict(ask: PredictAsk) -> int:
     verbs |= {BothWays: f"train {plan.recipe.variant} DATA --from"}
     if kind in verbs:
         raise UserError(f"{run} predicts no classes: write `seminal {verbs[kind]} {run}`.")
+    if ask.csv_file is not None and Path(ask.csv_file).exists():
+        raise UserError(f"{ask.csv_file} exists, and nothing is written over: give --csv another name.")
     if ask.csv_file is not None and kind in (Neighbours, Answers, Tagging):
         raise UserError(
             f"--csv writes a row for each input, and {run} says more of each than fits one: use --json, or leave it out."

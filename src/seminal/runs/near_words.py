@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seminal.core import UserError
 from seminal.data.neighbours import NeighbourEncoder, NeighbourSource
-from seminal.pieces.neighbours import cosines
+from seminal.pieces.insight import cosine
 from seminal.pieces.tokens import SPECIAL
 from seminal.report.data import Attempts
 from seminal.runs.diary import Diary
@@ -47,7 +47,7 @@ def near(
     table: Tensor, encoder: NeighbourEncoder, vector: Tensor, without: list[int], top: int
 ) -> list[tuple[str, float]]:
     """The ``top`` words with the largest cosine to ``vector``, and the cosines; not those ``without``."""
-    found = cosines(table, vector[None])[0]
+    found = cosine(vector[None], table)[0]
     found[[*range(len(SPECIAL)), *without]] = -2.0
     best = found.topk(min(top, max(0, int((found > -2).sum()))))
     return list(zip(encoder.text.shown(best.indices.tolist()), best.values.tolist()))

@@ -100,7 +100,9 @@ def observed(run: Run) -> Iterator[Callable[[Step], None]]:
 
 def verdict(diary: Diary, recipe: Recipe) -> Verdict:
     """What can be said of a run without an experiment: from its vitals, and from its epochs."""
-    found = bedside.judged(diary.vitals)
+    # A frozen body is in evaluation mode because we put it there.
+    frozen = recipe.transfer is not None and (recipe.transfer.freeze or not recipe.transfer.body_rate)
+    found = bedside.judged(replace(diary.vitals, moody=()) if frozen else diary.vitals)
     # Weights that were learned before have something to lose; without them one answer for all may have other reasons.
     tuned = diary.vitals if recipe.transfer else None
     known = {finding.illness for finding in found.findings}
@@ -173,7 +175,8 @@ def lines(found: Verdict, folder: Path) -> Iterator[str]:
 
 def broken(vitals: Vitals, error: NonFiniteError) -> str:
     """Why a loss or a gradient is not finite, as far as the steps before it tell; empty where they do not."""
-    known = replace(vitals, broken=vitals.broken or "gradient", broken_step=error.step)
+    # Modes are left out: the batch was computed once more, without gradients, to see where it broke.
+    known = replace(vitals, broken=vitals.broken or "gradient", broken_step=error.step, moody=())
     finding = next(iter(bedside.judged(known).findings), None)
     if finding is None:
         return ""

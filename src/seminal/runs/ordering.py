@@ -46,7 +46,7 @@ def train(given: dict[str, Any]) -> int:
     ask = DataAsk(data=str(data), **_of(DataAsk, given, without=("data", "fold")))
     wanted = _of(RecipeAsk, given)
     run = RunAsk(**_of(RunAsk, given))
-    _refuse_nonsense(ask, run)
+    _refuse_nonsense(ask, run, given["seed"])
     if given["folds"] is not None and given["seeds"] is not None:
         raise UserError("--folds and --seeds together are not offered: choose one.")
     with joined():
@@ -89,7 +89,7 @@ def _of(kind: type[A], given: dict[str, Any], without: tuple[str, ...] = ()) -> 
     return {name: given[name] for name in names if name in given}
 
 
-def _refuse_nonsense(ask: DataAsk, run: RunAsk) -> None:
+def _refuse_nonsense(ask: DataAsk, run: RunAsk, seed: int | None) -> None:
     least = {"size": (ask.size, 1), "workers": (ask.workers, 0), "memory-limit": (ask.memory_limit, 0)}
     least |= {"vocab-size": (ask.vocab_size, 5), "max-length": (ask.max_length, 2)}
     least |= {
@@ -97,9 +97,11 @@ def _refuse_nonsense(ask: DataAsk, run: RunAsk) -> None:
         "save-every": (run.save_every, 0),
         "log-interval": (run.log_interval, 0),
     }
+    least |= {"seed": (seed, 0)}
     for flag, (value, bound) in least.items():
         if value is not None and not bound <= value < 2**32:
-            raise UserError(f"--{flag} {value} makes no sense: it must be {bound} or more.")
+            most = " and less than 2^32" if value >= bound else ""
+            raise UserError(f"--{flag} {value} makes no sense: it must be {bound} or more{most}.")
     if run.name == "":
         raise UserError("--name needs a name: write for example `--name first-try`, or leave it out.")
 

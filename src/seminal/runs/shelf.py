@@ -9,6 +9,7 @@ import pkgutil
 import re
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,10 +83,12 @@ def recipe_by_name(name: str, variant: str, spec: DataSpec, ask: str | None) -> 
     else:
         known = ", ".join(recipe_names(name))
         raise UserError(f"{variant} has no recipe `{ask}`: it has {known}. A FILE.py of your own works too.")
-    recipe = _ran(Path(ask), lambda: make(variant, spec)) if ask.endswith(".py") else make(variant, spec)
+    if not ask.endswith(".py"):
+        return make(variant, spec).adapted(spec)
+    recipe = _ran(Path(ask), lambda: make(variant, spec))
     if not isinstance(recipe, Recipe):
         raise UserError(f"{ask}: recipe() gave a {type(recipe).__name__}; it must return a seminal.core.Recipe.")
-    return recipe.adapted(spec)
+    return replace(recipe, least_steps=0).adapted(spec)  # the user has seen the data: epochs and batch are as written
 
 
 def _from_file(path: Path) -> Callable[[str, DataSpec], Recipe]:

@@ -31,6 +31,8 @@ def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Kn
     if reading is not None:
         return _text(ask, _asked(reading, ask), path, device, known=known)
     if ask.data in BUNDLED and not path.exists():
+        if ask.target or ask.task not in (None, "auto"):
+            raise UserError(f"{ask.data} comes with its target and its task: leave --target and --task out.")
         if ask.data == "digits":
             return images.digits(split=split, device=device)
         return tables.bundled(ask.data, split=split, device=device)

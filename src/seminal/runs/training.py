@@ -280,10 +280,11 @@ def _told(run: Run, error: NonFiniteError) -> str:
     names = [run.source.name("train", row) for row in error.rows[:5]]
     more = f" and {len(error.rows) - 5} more" if len(error.rows) > 5 else ""
     rows = f" Rows: {', '.join(names)}{more}." if names else ""
+    clipped = ", or with --clip-grad 1" if run.plan.recipe.clip is None else ""
     mended = ", or with those rows mended" if names else ""
     return (
         f"training stopped before step {error.step}: {error.cause}.{rows}{broken(run.diary.vitals, error)} The last good "
-        f"weights are in {run.folder.path}/last.state. Start again with a smaller --lr, or with --clip-grad 1{mended}."
+        f"weights are in {run.folder.path}/last.state. Start again with a smaller --lr{clipped}{mended}."
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seminal.core import Batch, DataSpec, Goal, Sums, Turn, UserError
 from seminal.pieces.contrast import for_rows, in_groups, log_odds, noise_losses, real_losses
-from seminal.pieces.neighbours import cosines
+from seminal.pieces.insight import cosine
 from seminal.pieces.tokens import PAD, SPECIAL
 
 READS, OUTPUTS = ("word", "around"), ("softmax", "nce", "negative")
@@ -89,6 +89,6 @@ class Neighbours:
         """``cosine`` (B, V): of the angle between the vector of ``batch["word"]`` and that of each word; of special tokens
         −1."""
         table = cast(WordModel, model).words.weight
-        found = cosines(table, table[batch["word"]])
+        found = cosine(table[batch["word"]], table)
         found[:, : len(SPECIAL)] = -1.0
         return {"cosine": found}

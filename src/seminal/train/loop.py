@@ -114,7 +114,7 @@ def _move(model: nn.Module, state: State, recipe: Recipe, parts: list[Batch], lr
             for buffer, value in zip(state.model.buffers(), before):
                 buffer.copy_(value)
             raise NonFiniteError(
-                state.step + 1, f"the {player}'s loss is {moved.loss}, its gradient {moved.norm}: {cause}", rows
+                state.step + 1, f"the {player}'s loss is {moved.loss:.6g}, its gradient {moved.norm:.6g}: {cause}", rows
             )
         moves[player].append(moved)
         carries += [turn.carry for turn in turns if turn.carry]

@@ -62,7 +62,7 @@ def _first_bad_module(model: nn.Module, task: Task, batch: Batch, index: Tensor)
     bad = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
     if bad:
         return f"the loss is finite, but the gradient of `{bad[-1]}` is not (nearest the loss of {len(bad)})", []
-    return "computed once more the batch was finite: the sum over processes or micro-batches overflowed", []
+    return "computed once more every number was finite: so large that a sum, or the gradient's norm, overflows", []
 
 
 def _bad_rows(values: Tensor) -> list[int]:

@@ -42,7 +42,7 @@ def judge(chart: Chart) -> Finding | None:
             f"{shares[-1]:.0%} of the units of layer `{name}` are 0 for every row at the end ({started:.0%} at the start)",
             effect.told(best.says),
         ),
-        (best, *(arm for arm in arms if arm is not best)),
+        signs.first(best, arms),
         (),
         frozenset({"vanishing_gradient", "saddle_plateau", "optimizer", "underfitting"}),
     )

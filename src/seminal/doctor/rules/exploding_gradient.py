@@ -38,7 +38,7 @@ def judge(chart: Chart) -> Finding | None:
         "exploding_gradient",
         signs.confidence(effect, 0.65),
         (*told, effect.told(best.says)),
-        (best, *(arm for arm in arms if arm is not best)),
+        signs.first(best, arms),
         (),
         frozenset({"optimizer", "saddle_plateau", "underfitting"}),
     )

@@ -14,10 +14,12 @@ a task that a plain network cannot learn but the program can.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -29,6 +31,7 @@ from seminal.doctor.findings import Finding, Remedy
 STAGE = "data"
 SHIFTS = tuple(shift for size in range(1, 6) for shift in (size, -size))  # rows by which a join may be off
 CHANCE = 0.1  # of skill: no better than a guess
+BY_CHANCE = 0.01  # probability of a better numbering where none is right
 CLEAR = 0.35  # of skill: there is something to learn
 EXPLAINS = frozenset(
     {"overfitting", "underfitting", "label_noise", "class_imbalance", "lr_low", "lr_high", "epochs_few", "optimizer"}
@@ -65,6 +68,8 @@ def _renumbered(chart: Chart, facts: DataFacts) -> Sign:
     rows = max(1, int(table.sum()))
     as_given, matched = float(table.trace()) / rows, float(table[torch.arange(len(table)), numbers].sum()) / rows
     expected = opinion.train_score
+    if _by_chance(table, numbers) > BY_CHANCE:
+        return
     if matched - as_given < 0.15 or opinion.skill(matched) < 0.75 * opinion.skill(expected):
         return
     moved = [f"{i} → {int(n)}" for i, n in enumerate(numbers) if i != n and int(table[i].sum())]
@@ -74,6 +79,16 @@ def _renumbered(chart: Chart, facts: DataFacts) -> Sign:
     )
     named = chart.anatomy.kind in ("classes", "binary")
     yield 0.93, (text,), (remedies.relabelled(numbers),) if named else ()
+
+
+def _by_chance(table: Tensor, numbers: Tensor) -> float:
+    """How probable it is that the best of all numberings is so much better than the given one though neither is right: the
+    sign test over the rows that only one of them gets right (McNemar 1947), times the numberings there are."""
+    moved = (numbers != torch.arange(len(numbers))).nonzero().flatten()
+    won, lost = int(table[moved, numbers[moved]].sum()), int(table[moved, moved].sum())
+    # of logarithms: there are many numberings of many classes
+    log = float(stats.binom.logsf(won - 1, won + lost, 0.5)) + math.lgamma(1 + len(moved))
+    return math.exp(min(0.0, log))
 
 
 def _moved(chart: Chart, facts: DataFacts) -> Sign:

@@ -24,6 +24,7 @@ from seminal.doctor.chart import Chart
 from seminal.doctor.data_facts import DataFacts
 from seminal.doctor.findings import Finding, Remedy
 from seminal.doctor.rows import Rows
+from seminal.doctor.wanted import measured
 
 STAGE = "data"
 COPIES = 0.05  # share of the validation rows; a few are natural in texts and small tables
@@ -66,10 +67,7 @@ def _copies(chart: Chart, facts: DataFacts) -> Sign:
 
 def _metric(chart: Chart, rows: Rows) -> float:
     outputs = course.outputs(chart.course.model, rows)
-    try:
-        return float(chart.program.metric(outputs, rows.targets)) if outputs is not None else math.nan
-    except Exception:  # a stranger's metric may not like a part of the rows
-        return math.nan
+    return measured(chart.program.metric, outputs, rows.targets) if outputs is not None else math.nan
 
 
 def _column(chart: Chart, facts: DataFacts) -> Sign:

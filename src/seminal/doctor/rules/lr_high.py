@@ -51,14 +51,14 @@ def judge(chart: Chart) -> Finding | None:
             return None
         rivals.append(found.up.told("lr_low: ten times the rate"))
     rate, kind, high = found.rate, type(chart.program.optimizer).__name__, found.rate > found.highest
-    evidence = [found.down.told(f"a tenth of the rate ({rate / 10:g} for {rate:g})")]
+    evidence = [found.down.told(f"{found.slower:g} times the rate ({rate * found.slower:g} for {rate:g})")]
     if high:
         evidence.append(f"usual rates of {kind} end at {found.highest:g}")
     return Finding(
         "lr_high",
         min(0.95, signs.confidence(found.down, 0.65) + 0.1 * high),
         tuple(evidence),
-        (remedies.rate(0.1), remedies.rate(1 / 3), remedies.warmed(0.1)),
+        (remedies.rate(found.slower), remedies.rate(1 / 3), remedies.warmed(0.1)),
         tuple(rivals),
         EXPLAINS,
     )

@@ -42,7 +42,7 @@ def judge(chart: Chart) -> Finding | None:
         min(0.95, confidence),
         tuple(evidence),
         (remedies.rate(found.faster), remedies.rate(3 * found.faster), remedies.rate(3), remedies.longer(5)),
-        () if sure else (found.down.told("lr_high: a tenth of the rate"),),
+        () if sure else (found.down.told(f"lr_high: {found.slower:g} times the rate"),),
         EXPLAINS,
     )
 

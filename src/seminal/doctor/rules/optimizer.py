@@ -40,7 +40,10 @@ def judge(chart: Chart) -> Finding | None:
         signs.confidence(found.other, 0.6),
         tuple(evidence),
         (remedies.adam(pace.usual(chart)), remedies.adam(1e-2), remedies.momentum(0.9)),
-        (found.up.told(f"lr_low: {found.faster:g} times the rate"), found.down.told("lr_high: a tenth of the rate")),
+        (
+            found.up.told(f"lr_low: {found.faster:g} times the rate"),
+            found.down.told(f"lr_high: {found.slower:g} times the rate"),
+        ),
         frozenset({"saddle_plateau", "vanishing_gradient", "underfitting"}),
     )
 

@@ -46,7 +46,7 @@ def judge(chart: Chart) -> Finding | None:
             f"for {still:.0%} of the run the loss stood within 3 % of {expected:.3g}, where an answer without opinion stands",
             effect.told(best.says),
         ),
-        (best, *(arm for arm in arms if arm is not best)),
+        signs.first(best, arms),
         (),
         frozenset({"underfitting"}),
     )

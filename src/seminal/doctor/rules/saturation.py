@@ -45,7 +45,7 @@ def judge(chart: Chart) -> Finding | None:
             f"{shares[0]:.0%} of the values of layer `{name}` lie within 1 % of an end at the start",
             effect.told(best.says),
         ),
-        (best, *(arm for arm in arms if arm is not best)),
+        signs.first(best, arms),
         (),
         frozenset({"vanishing_gradient", "saddle_plateau", "optimizer", "underfitting", "hidden_activation"}),
     )

@@ -49,7 +49,7 @@ def judge(chart: Chart) -> Finding | None:
             f"outputs differ from row to row by {alike:.1g} only",
             effect.told(best.says),
         ),
-        (best, *(arm for arm in arms if arm is not best)),
+        signs.first(best, arms),
         (),
         frozenset({"saddle_plateau", "optimizer", "lr_low", "epochs_few", "underfitting"}),
     )

@@ -294,7 +294,7 @@ def test_tables_fit_a_terminal_of_80_columns(capsys):
     [
         ("resnet19", {}, "Nearest: resnet"),
         ("resnet18", {"size": 16}, "`resnet20`"),
-        ("resnet20", {"batch": 0}, "--batch 0 .* write 1 or more"),
+        ("resnet20", {"batch": 0}, "--batch-size 0 .* write 1 or more"),
         ("resnet20", {"optimiser": "adm"}, "Nearest: adam"),
         ("linear", {"classes": 3}, "`logistic`"),
         ("resnet18", {"size": 32, "batch": 1}, "--batch 2"),

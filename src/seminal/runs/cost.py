@@ -66,7 +66,7 @@ def cost(
     """Parameters, multiply-adds and memory of a model, for the paper's own input or for other data. Batch and optimiser are
     those of the model's default recipe where they are not given."""
     file, paper = paper_of(name)
-    _refuse_nonsense({"size": size, "channels": channels, "classes": classes, "batch": batch})
+    _refuse_nonsense({"size": size, "channels": channels, "classes": classes, "batch-size": batch})
     config = paper.variants[name]
     reading = reading_of(file, name)
     asked = (size, channels, classes) != (None, None, None)

@@ -83,6 +83,9 @@ class RunFolder:
             hint = f" Runs there: {near.replace('/recipe.json', '')}." if near else " `seminal train` makes one."
             raise UserError(f"there is no run folder {folder}.{hint}")
         if not (folder / "recipe.json").exists():
+            inside = sorted(str(place.parent) for place in folder.glob("*/recipe.json"))
+            if inside:
+                raise UserError(f"{folder} holds {len(inside)} runs: name one of them, for example {inside[0]}.")
             raise UserError(
                 f"{folder} is not the folder of a run: it holds no recipe.json. Give a folder made by `seminal train`."
             )

@@ -62,6 +62,10 @@ def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Kn
 
 def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Known | None) -> Source:
     """Text, in the form the model reads."""
+    if not path.exists() and ask.data in (*BUNDLED, *SETS):
+        raise UserError(
+            f"{ask.data} is no text, and this model reads text: give a file of it, or a folder with train and val."
+        )
     if not path.exists():
         raise UserError(
             f"there is no {ask.data}.{_near(ask.data)} Give a file of text, or a folder with train and val."

@@ -2,9 +2,11 @@
 multiply-adds, accuracy, images per second.
 
     python experiments/cifar_forms.py --data CIFAR_FOLDER --images 100000
+    python experiments/cifar_forms.py --data CIFAR_FOLDER --images 100000 --rates     images per second once more, of all
 
 Every network gets the modern recipe, stretched or shortened to ``--images`` pictures seen. One whose training would take
-more than ``--most-minutes`` at the rate of its first steps is left out, and named below the table.
+more than ``--most-minutes`` at the rate of its first steps is left out, and named below the table. Accuracy does not mind
+what else the machine does, and rates do: ``--rates`` measures them anew, one network after the other.
 """
 
 from __future__ import annotations
@@ -43,15 +45,9 @@ TRIAL = 12  # steps that are timed before training; the first two are not counte
 
 def trained(variant: str, asked: argparse.Namespace) -> dict[str, Any]:
     """One network from its first weights, trained on so many pictures; ``top1`` is None where that would take too long."""
-    with silent():
-        ask = RecipeAsk(seed=asked.seed)
-        plan, source = Maker(variant, DataAsk(asked.data), ask, RunAsk(device=asked.device)).plan()
-    where = device_for(asked.device)
-    recipe = replace(plan.recipe, precision=_precision(plan, source, where))
-    rows, steps = source.spec.counts["train"], max(1, asked.images // recipe.batch)
-    recipe = replace(recipe, steps=steps, epochs=-(-steps * recipe.batch // rows) + 1)
-    plan = replace(plan, recipe=recipe)
-    rate = _rate(plan, source, where)
+    plan, source, where = _planned(variant, asked)
+    recipe, rate = plan.recipe, _rate(plan, source, where)
+    steps, rows = recipe.steps, source.spec.counts["train"]
     build = papers()[plan.paper].build
     found: dict[str, Any] = {
         "model": variant,
@@ -73,6 +69,24 @@ def trained(variant: str, asked: argparse.Namespace) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     metrics = recipe.task.summary(scored(model, source, recipe, Order("val", 250, scaling=recipe.scaling)))
     return found | {"seconds": seconds, "top1": metrics["top1"], "loss": metrics["loss"]}
+
+
+def _planned(variant: str, asked: argparse.Namespace) -> tuple[Plan, Any, torch.device]:
+    """The modern recipe with so many steps as there are pictures to see, and with the number format that is fastest."""
+    with silent():
+        ask = RecipeAsk(seed=asked.seed)
+        plan, source = Maker(variant, DataAsk(asked.data), ask, RunAsk(device=asked.device)).plan()
+    where = device_for(asked.device)
+    recipe = replace(plan.recipe, precision=_precision(plan, source, where))
+    rows, steps = source.spec.counts["train"], max(1, asked.images // recipe.batch)
+    recipe = replace(recipe, steps=steps, epochs=-(-steps * recipe.batch // rows) + 1)
+    return replace(plan, recipe=recipe), source, where
+
+
+def rated(found: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
+    """The same result with its rate measured anew."""
+    plan, source, where = _planned(found["model"], asked)
+    return found | {"images_per_s": _rate(plan, source, where), "rate_precision": repr(plan.recipe.precision)}
 
 
 def _precision(plan: Plan, source: Any, where: torch.device) -> Precision:
@@ -113,6 +127,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=100_000, help="pictures each network sees (default: 100000)")
     parser.add_argument("--most-minutes", type=float, default=30.0, help="leave out what takes longer (default: 30)")
     parser.add_argument("--only", nargs="*", default=FORMS, help="these networks instead of all")
+    parser.add_argument("--rates", action="store_true", help="train nothing: measure images per second once more")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", help="cpu, cuda (default: the best there is)")
 
@@ -126,6 +141,13 @@ def _earlier(out: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
     return list(found["results"]) if same else []
 
 
+def _write(out: Path, asked: argparse.Namespace, before: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    command = f"python experiments/cifar_forms.py --data CIFAR_FOLDER --images {asked.images}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found = {"command": command, "machine": before, "images": asked.images, "seed": asked.seed, "results": results}
+    out.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
+
+
 def run() -> None:
     """Train all, one after the other; the JSON is written after each, so that a stop loses one network at most: the same
     command goes on with those that are missing."""
@@ -136,16 +158,16 @@ def run() -> None:
         asked.images, asked.only = 2_000, ("resnet20", "densenet40-k12")
     out = asked.out or Path(__file__).parent / "results" / "cifar_forms.json"
     before, results = machine(), _earlier(out, asked)
-    for variant in asked.only:
+    if asked.rates:
+        results = [rated(found, asked) for found in results]
+        _write(out, asked, before, results)
+    for variant in [] if asked.rates else asked.only:
         if variant in [r["model"] for r in results]:
             continue
         results.append(trained(variant, asked))
         top1 = results[-1]["top1"]
         print(f"{variant}: {'too slow' if top1 is None else f'{top1:.2%}'}", flush=True)
-        command = f"python experiments/cifar_forms.py --data CIFAR_FOLDER --images {asked.images}"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        found = {"command": command, "machine": before, "images": asked.images, "seed": asked.seed, "results": results}
-        out.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
+        _write(out, asked, before, results)
     show(results)
     print(f"written  {out}")
 

@@ -144,7 +144,7 @@ def test_what_is_kept_is_taken_up_and_another_version_is_not(benchmark, scores, 
         return result(*ANSWERS[Path(path).name])
 
     monkeypatch.setattr(benchmark, "_alone", alone)
-    asked = SimpleNamespace(budget=1.0, cure=False)
+    asked = SimpleNamespace(budget=1.0, cure=False, processes=2)
     first = benchmark.measured(tmp_path, cases[:1], benchmark.Shelf(tmp_path / "kept", "one"), asked)
     both = benchmark.measured(tmp_path, cases, benchmark.Shelf(tmp_path / "kept", "one"), asked)
     assert done == ["a", "b"]

@@ -232,3 +232,15 @@ class Counter:
 def test_any_object_with_begin_and_step_can_be_searched():
     assert write(Counter(), None, begun(1), Rules(longest=9)).tokens[0, 0].tolist() == [BEGIN, 4, 5, 6, END]
     assert beam(Counter(), None, begun(1), Beam(3), Rules(longest=9)).tokens[0, 0].tolist() == [BEGIN, 4, 5, 6, END]
+
+
+@pytest.mark.parametrize("asked", [{"width": 0}, {"width": 100_000}, {"alpha": math.nan}, {"beta": -1.0}, {"best": 5}])
+def test_a_beam_that_cannot_be_is_refused(asked):
+    with pytest.raises(UserError):
+        Beam(**asked)
+
+
+@pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    with pytest.raises(UserError, match="temperature"):
+        Sampling(temperature=temperature)

@@ -23,6 +23,8 @@ from seminal.core import Memory, UserError, Writer
 from seminal.decode.rules import Rules, Written, permitted
 from seminal.pieces.tokens import PAD
 
+WIDEST = 1000  # hypotheses: the memory for their keys and values grows with them
+
 
 @dataclass(frozen=True)
 class Beam:
@@ -35,6 +37,12 @@ class Beam:
     beta: float = 0.0  # strength of the reward for coverage
 
     def __post_init__(self) -> None:
+        if not 1 <= self.width <= WIDEST:
+            raise UserError(f"a beam of {self.width} cannot be kept: write 1 to {WIDEST:,}.")
+        if not (math.isfinite(self.alpha) and self.beta >= 0):
+            raise UserError(
+                f"a penalty of {self.alpha} and a reward of {self.beta} rank nothing: write numbers, 0.6 and 0."
+            )
         if not 1 <= self.best <= self.width:
             raise UserError(f"{self.best} best of a beam of {self.width} cannot be given: ask for 1 to {self.width}.")
 

@@ -102,8 +102,10 @@ def _refuse_nonsense(ask: DataAsk, run: RunAsk, seed: int | None) -> None:
         if value is not None and not bound <= value < 2**32:
             most = " and less than 2^32" if value >= bound else ""
             raise UserError(f"--{flag} {value} makes no sense: it must be {bound} or more{most}.")
-    if run.name == "":
-        raise UserError("--name needs a name: write for example `--name first-try`, or leave it out.")
+    if run.name is not None and (not run.name or Path(run.name).name != run.name):
+        raise UserError(
+            "--name is one name, without folders (--output tells where): write for example `--name first-try`."
+        )
 
 
 def _newest(output: Path) -> str:

@@ -126,6 +126,8 @@ class GenerateAsk:
 
 def generate(ask: GenerateAsk) -> int:
     """Let a language model write on from a prompt."""
+    if ask.length < 1:
+        raise UserError(f"--length {ask.length} writes nothing: write 1 or more.")
     folder = RunFolder.existing(ask.run)
     plan = plan_of(folder)
     encoder = encoder_of(folder)

@@ -49,6 +49,10 @@ def cifar_forms(result: dict[str, Any]) -> Iterator[str]:
         for r in done
     ]
     yield from grid(("model", "parameters", "multiply-adds", "top-1", "images/s in training"), rows)
+    left = [name for name in result["forms"] if name not in [r["model"] for r in result["results"]]]
+    if left:
+        yield ""
+        yield f"Not run yet: {', '.join(left)}."
     slow = [f"{r['model']} ({r['images_per_s']:.1f} images/s)" for r in result["results"] if r["top1"] is None]
     if slow:
         yield ""

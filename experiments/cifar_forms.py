@@ -144,7 +144,8 @@ def _earlier(out: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
 def _write(out: Path, asked: argparse.Namespace, before: dict[str, Any], results: list[dict[str, Any]]) -> None:
     command = f"python experiments/cifar_forms.py --data CIFAR_FOLDER --images {asked.images}"
     out.parent.mkdir(parents=True, exist_ok=True)
-    found = {"command": command, "machine": before, "images": asked.images, "seed": asked.seed, "results": results}
+    found = {"command": command, "machine": before, "images": asked.images, "seed": asked.seed, "forms": FORMS}
+    found |= {"results": results}
     out.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
 
 

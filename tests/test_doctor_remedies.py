@@ -657,7 +657,7 @@ def test_a_sigmoid_before_a_loss_of_logits():
 def test_endings_are_exchanged():
     x = torch.randn(30, FEATURES)
     for model in (Written(1, "linear"), sequential(1), sequential(1, nn.Softmax(dim=1)), sequential(1, nn.ReLU())):
-        program = made(model.eval(), loss=nn.MSELoss(), data=(x, torch.rand(30, 1)), metric=half)
+        program = made(model.eval(), loss=nn.MSELoss(), data=(torch.cat([x, x]), torch.rand(60, 1)), metric=half)
         out = remedies.with_ending("sigmoid").change(program).model(x)
         assert 0 < out.min() < out.max() < 1
     out = remedies.with_ending("softmax").change(made(Written(3, "linear").eval())).model(x)

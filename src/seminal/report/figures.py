@@ -280,7 +280,10 @@ def _game(report: Report) -> list[Figure]:
     """Of two players: both losses, and how well one tells real rows from made ones."""
     if not _column(report, "train_loss_discriminator"):
         return []
-    told = "While both are near −log ½ = 0.69, neither wins; a discriminator near 0 has nothing left to teach."
+    told = (
+        "Neither wins while the discriminator's is near 1.39, twice log 2, and the generator's near 0.69. A discriminator "
+        "near 0 has nothing left to teach."
+    )
     losses = _several(
         report, "loss", {"train_loss_discriminator": "discriminator", "train_loss_generator": "generator"}
     )

@@ -412,6 +412,11 @@ class Transfer:
     body_rate: float = 1.0  # learning rate of all that is not the head, as a share of the head's
     layer_decay: float = 1.0  # … times this for each layer between an entry and the head
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the body stays as it is: at no rate it neither moves nor asks for gradients."""
+        return self.freeze or not self.body_rate
+
 
 @dataclass(frozen=True)
 class Recipe:

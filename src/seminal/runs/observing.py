@@ -101,7 +101,7 @@ def observed(run: Run) -> Iterator[Callable[[Step], None]]:
 def verdict(diary: Diary, recipe: Recipe) -> Verdict:
     """What can be said of a run without an experiment: from its vitals, and from its epochs."""
     # A frozen body is in evaluation mode because we put it there.
-    frozen = recipe.transfer is not None and (recipe.transfer.freeze or not recipe.transfer.body_rate)
+    frozen = recipe.transfer is not None and recipe.transfer.frozen
     found = bedside.judged(replace(diary.vitals, moody=()) if frozen else diary.vitals)
     # Weights that were learned before have something to lose; without them one answer for all may have other reasons.
     tuned = diary.vitals if recipe.transfer else None

@@ -17,7 +17,7 @@ def prepared(model: nn.Module, transfer: Transfer | None) -> dict[nn.Parameter, 
     rates, above = {}, layers_above(model)
     for name, parameter in model.named_parameters():
         in_head = name in transfer.head
-        parameter.requires_grad_(in_head or not _frozen(transfer))
+        parameter.requires_grad_(in_head or not transfer.frozen)
         rates[parameter] = 1.0 if in_head else transfer.body_rate * transfer.layer_decay ** above[name]
     return rates
 
@@ -38,7 +38,7 @@ def layers_above(model: nn.Module) -> Mapping[str, int]:
 def keep_still(model: nn.Module, transfer: Transfer | None) -> None:
     """A frozen body stays in evaluation mode: it keeps the statistics it was trained with, and drops nothing. Dropout goes on
     inside a part all of which learns."""
-    if transfer is None or not _frozen(transfer):
+    if transfer is None or not transfer.frozen:
         return
     learns = {module: [p.requires_grad for p in module.parameters()] for module in model.modules()}
     for module, flags in learns.items():
@@ -47,8 +47,3 @@ def keep_still(model: nn.Module, transfer: Transfer | None) -> None:
     for module, flags in learns.items():
         if flags and all(flags):
             module.train()
-
-
-def _frozen(transfer: Transfer) -> bool:
-    """A body at no rate neither moves nor asks for gradients."""
-    return transfer.freeze or not transfer.body_rate

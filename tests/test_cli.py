@@ -28,6 +28,7 @@ from command_line import (
     table,
     typed,
 )
+from seminal.cli.verbs import parser
 from seminal.core import Fact
 from seminal.runs import verifying
 from seminal.runs.shelf import papers
@@ -212,6 +213,16 @@ def test_a_table_of_classes_and_flags_in_every_spelling(tmp_path):
     assert (got["batch"], got["optim"]["name"], got["optim"]["weight_decay"]) == (32, "adamw", 0.01)
     assert json.loads((run / "labels.json").read_text()) == ["high", "low"]
     assert float(metrics(run)[-1]["val_top1"]) > 0.7
+
+
+def test_flags_may_stand_between_words():
+    words = ["translate", "run", "--beam", "2", "hello", "--n-best", "2", "there"]
+    asked = parser(words).parse_args(words)
+    assert (asked.texts, asked.beam, asked.n_best) == (["hello", "there"], 2, 2)
+    words = ["train", "mlp", "--epochs", "3", "set.csv"]
+    assert (parser(words).parse_args(words).data, parser(words).parse_args(words).epochs) == ("set.csv", 3)
+    words = ["fill", "run", "--", "--top", "[MASK]"]  # after -- nothing is a flag
+    assert parser(words).parse_args(words).texts == ["--top", "[MASK]"]
 
 
 # Flags, the field of the recipe they set, its value, and the word by which the departure can be known.

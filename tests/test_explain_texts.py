@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,28 @@ def test_each_line_of_a_file_is_a_text(folder):
     (folder / "new.txt").write_text("great fun\n\nawful film\n")
     told = done("explain", "runs/films", "new.txt", "so it hurts", folder=folder)
     assert [line.split()[1] for line in told.splitlines() if line.startswith("text")] == ["great", "awful", "so"]
+
+
+def inputs(said: str) -> list[str]:
+    return [json.loads(line)["input"] for line in said.splitlines()]
+
+
+def test_of_a_labelled_table_only_the_texts_are_predicted_for(folder):
+    said = done("predict", "runs/films", "films.tsv", "--json", folder=folder)
+    assert inputs(said) == [*GOOD * 20, *BAD * 20]
+    guesses = [json.loads(line) for line in said.splitlines()]
+    assert sum(guess["good"] > 0.5 for guess in guesses) == 60
+
+
+def test_texts_come_from_standard_input_too(folder, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("great fun\n\nawful film\n"))
+    assert inputs(done("predict", "runs/films", "--json", folder=folder)) == ["great fun", "awful film"]
+
+
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+def test_a_file_that_is_not_there_is_no_text(folder, verb):
+    said = typed(verb, "runs/films", "flims.tsv", folder=folder)
+    assert (said.code, "there is no file flims.tsv" in said.err) == (2, True), said
 
 
 @pytest.mark.parametrize(

@@ -501,6 +501,10 @@ def test_pairs_from_end_to_end(tmp_path: Path):
     (tmp_path / "mine.tsv").write_text("a house\tthe red house\nthe ship\ta car waits\n")
     lines = done("predict", "runs/MRPC", "mine.tsv", "--json", folder=tmp_path).splitlines()
     assert [json.loads(line)["input"] for line in lines] == ["a house\tthe red house", "the ship\ta car waits"]
+    labelled = done("predict", "runs/MRPC", "MRPC/dev.tsv", "--json", folder=tmp_path).splitlines()
+    assert [max((0, 1), key=lambda c: json.loads(line)[str(c)]) for line in labelled] == list(guess), (
+        "texts alone are read"
+    )
     single = typed("predict", "runs/MRPC", "a house", folder=tmp_path)
     assert (single.code, "put a tab between two texts" in single.err) == (2, True)
     assert "“" in done("explain", "runs/MRPC", "a house\tthe red house", folder=tmp_path)
@@ -536,6 +540,8 @@ def test_labels_of_words_from_end_to_end(tmp_path: Path):
         (said,) = done("predict", "runs/names", text, "--json", folder=tmp_path).splitlines()
         assert json.loads(said)["labels"] == labels
         assert len(labels) == len(text.split())
+    whole = done("predict", "runs/names", "names/dev.conll", "--json", folder=tmp_path).splitlines()
+    assert {(said := json.loads(line))["input"]: said["labels"] for line in whole} == lines, "labels are not read"
     long = json.loads(done("predict", "runs/names", "Anna sings " * 20, "--json", folder=tmp_path))["labels"]
     assert (len(long), long[-1]) == (40, "?"), "words beyond what is read have no label"
     for data, says in (

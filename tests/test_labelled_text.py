@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from seminal.core import Order, Reading, UserError
 from seminal.data.labelled import LabelledAsk, read
+from seminal.data.labelled_columns import texts_of
+from seminal.data.labelled_table import text_table
 from seminal.data.split import Fold, Holdout
 from seminal.data.text_rows import TextSource, split_of
 from seminal.pieces.tokens import PAD, UNKNOWN
@@ -321,3 +323,39 @@ def test_a_very_long_cell_is_read(tmp_path: Path):
     source = read(path, replace(READING, longest=10), LabelledAsk())
     assert sum(source.spec.counts.values()) == 21
     assert np.concatenate([part.tokens.lengths for part in source.parts.values()]).max() == 10
+
+
+# ----------------------------------------------------------------------------------------- the texts of a file to predict
+
+TO_PREDICT = [  # name, what stands in it, the run's own columns, texts of a row, the texts
+    ("labelled.tsv", "sentence\tlabel\na film\t1\nno film\t0\n", None, 1, ["a film", "no film"]),
+    ("unnamed.tsv", "a film\tgood\nno film\tbad\n", None, 1, ["a film", "no film"]),
+    ("alone.tsv", "a film\nno film\n", None, 1, ["a film", "no film"]),
+    ("named.tsv", "text\na film\nno film\n", None, 1, ["a film", "no film"]),
+    ("own.csv", 'id,said,who\n1,"a film, long",me\n', "said", 1, ["a film, long"]),
+    ("first.tsv", "question1\tquestion2\tlabel\nwhy ?\thow ?\t1\n", None, 1, ["why ?"]),
+    ("pairs.tsv", "why ?\thow ?\n", None, 2, ["why ?\thow ?"]),
+    ("labelled_pairs.tsv", "id\tquestion1\tquestion2\n7\twhy ?\thow ?\n", None, 2, ["why ?\thow ?"]),
+    ("own_pairs.tsv", "l\tb\ta\n1\thow ?\twhy ?\n", "a,b", 2, ["why ?\thow ?"]),
+    ("objects.jsonl", '{"text": "a film", "label": 1}\n{"text": "no film"}\n', None, 1, ["a film", "no film"]),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "own", "count", "texts"), TO_PREDICT, ids=[row[0] for row in TO_PREDICT])
+def test_only_the_texts_of_a_table_are_read_to_predict(tmp_path, name, content, own, count, texts):
+    (tmp_path / name).write_text(content)
+    assert texts_of(text_table(tmp_path / name), own, count) == texts
+
+
+@pytest.mark.parametrize(
+    ("content", "count", "why"),
+    [
+        ("a\tb\tc\nd\te\tf\n", 2, "name its columns sentence1 and sentence2"),
+        ("a\tb\tc\nd\te\tf\n", 1, "has 3 columns"),
+        ("text\tlabel\nwhole\t1\nbroken\n", 1, "line 3 has 1 column, and the first line has 2"),
+    ],
+)
+def test_a_table_whose_texts_cannot_be_told_is_refused(tmp_path, content, count, why):
+    (tmp_path / "mine.tsv").write_text(content)
+    with pytest.raises(UserError, match=why):
+        texts_of(text_table(tmp_path / "mine.tsv"), None, count)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from seminal.core import DataSpec, Order, Reading, UserError
 from seminal.data.split import Fold, Holdout
-from seminal.data.tagged import read
+from seminal.data.tagged import read, sentences_in
 from seminal.data.text_rows import TextAsk, TextSource
 from seminal.pieces.tokens import NOTHING, PAD, UNKNOWN
 from seminal.runs.codec import from_json, to_json
@@ -320,3 +320,12 @@ def test_predictions_stand_where_there_are_tokens():
 def test_tagging_needs_tagged_text():
     with pytest.raises(UserError, match=r"films is labelled text, and tagging needs a label for each word"):
         Tagging().fitted(DataSpec("films", "labelled", {"train": 1}, classes=("a", "b")))
+
+
+def test_the_words_of_a_file_are_read_with_labels_or_without(tmp_path):
+    (tmp_path / "labelled.conll").write_text("-DOCSTART- O\n\nAnna B-PER\nsings O\n\nBen B-PER\n")
+    (tmp_path / "bare.conll").write_text("Anna\nsings\n\nBen\n")
+    tree = "# text = Anna sings\n1\tAnna\t_\tPROPN" + "\t_" * 6 + "\n2\tsings\t_\tVERB" + "\t_" * 6 + "\n\n"
+    (tmp_path / "tree.conllu").write_text(tree)
+    assert sentences_in(tmp_path / "labelled.conll") == sentences_in(tmp_path / "bare.conll") == ["Anna sings", "Ben"]
+    assert sentences_in(tmp_path / "tree.conllu") == ["Anna sings"]

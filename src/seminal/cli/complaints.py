@@ -20,6 +20,19 @@ class Parser(argparse.ArgumentParser):
     """argparse, with complaints that say what to write instead. ``words`` is the command line it reads."""
 
     words: Sequence[str] = ()
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse reads them, and the words of a verb may have flags between them: ``train lstm --epochs 1 set.tsv``.
+
+        After ``--`` nothing is a flag, which only argparse's plain way of reading knows."""
+        if self._mixing or self._subparsers is not None or "--" in (args or ()):
+            return super().parse_known_args(args, namespace)
+        self._mixing = True  # the other way of reading calls this one, twice
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
 
     @property
     def _verbs(self) -> dict[str, Any]:

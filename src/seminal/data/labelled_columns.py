@@ -80,6 +80,36 @@ def columns_of(table: TextTable, text: str | None, label: str | None) -> Columns
     return Columns(texts, place, (*(table.names[at] for at in texts), table.names[place]))
 
 
+def texts_of(table: TextTable, text: str | None, count: int) -> list[str]:
+    """The texts of a table, ``count`` in each row with a tab between: labels may stand beside them, and are not read.
+
+    ``text`` is what a run's own columns are called, where the user has said it. Raises `UserError` where they are not told
+    apart from other columns, or where a line is broken.
+    """
+    if table.broken:
+        line = min(table.broken)
+        raise UserError(f"{table.place}, line {line} {table.broken[line]}: mend the line, or take it out.")
+    places, first = _unlabelled(table, text, count)
+    return ["\t".join(cells[place].strip() for place in places) for cells in table.records[first:]]
+
+
+def _unlabelled(table: TextTable, text: str | None, count: int) -> tuple[tuple[int, ...], int]:
+    """The places of the texts, and the first row that is no names."""
+    asked = tuple(table.names.index(name) for name in _separate(table, text or "") if name in table.names)
+    named = asked if len(asked) == count else _known_texts(table)[:count]
+    if len(named) == count:
+        return named, 1
+    if len(table.names) == count:
+        return tuple(range(count)), int(table.keyed)
+    if count == 1:
+        found = columns_of(table, None, None)
+        return found.texts[:1], int(found.header or table.keyed)
+    raise UserError(
+        f"the run reads two texts of each row, and {table.place} has {listed(table.names)}: name its columns sentence1 and "
+        "sentence2, or leave all others out."
+    )
+
+
 def listed(names: Iterable[str], most: int = 5) -> str:
     """ "`a`, `b` and 3 more", each no longer than it takes to be recognised."""
     shown = [f"`{name if len(name) <= 30 else name[:29] + '…'}`" for name in names]
@@ -94,10 +124,14 @@ def _known_texts(table: TextTable) -> tuple[int, ...]:
 
 def _asked(table: TextTable, names: str) -> tuple[int, ...]:
     """One column, or two: a name may hold a comma itself."""
-    parts = [names] if names in table.names else [part.strip() for part in names.split(",")]
+    parts = _separate(table, names)
     if len(parts) > 2 or len(set(parts)) < len(parts):
         raise UserError(f"--text {names} names {len(parts)} columns: give one, or two different ones.")
     return tuple(_named(table, part) for part in parts)
+
+
+def _separate(table: TextTable, names: str) -> list[str]:
+    return [names] if names in table.names else [part.strip() for part in names.split(",")]
 
 
 def _named(table: TextTable, name: str) -> int:

@@ -210,6 +210,13 @@ def _sentences(path: Path, on_bad_row: str, notes: list[str]) -> Sentences:
     return Sentences(words, labels, np.array(numbers), path.name)
 
 
+def sentences_in(path: Path) -> list[str]:
+    """The words of each sentence with spaces between: labels may stand beside them, and are not read."""
+    universal = text_lines.bare(path).suffix.lower() == ".conllu"
+    blocks = (_universal(block) if universal else block for _, block in _blocks(path))
+    return [" ".join(cells[0].replace(" ", WITHIN) for cells in rows) for rows in blocks if rows]
+
+
 def _blocks(path: Path) -> Iterator[tuple[int, list[list[str]]]]:
     """What stands between empty lines, as cells, with the line of its first row."""
     block: list[list[str]] = []

@@ -245,9 +245,11 @@ def predict(ask: PredictAsk) -> int:
     if kind is Answers:
         asked = answering.Asked(ask.inputs, ask.question, ask.context, ask.threshold, top, as_json)
         return answering.tell(folder, plan, asked)
-    if not ask.inputs or ask.question is not None or ask.context is not None:
+    if ask.question is not None or ask.context is not None:
         raise UserError(f"{run} answers no questions: give it what it reads, as in `seminal predict {run} INPUT`.")
-    inputs = text_predictions.spread_out(list(ask.inputs), encoder_of(folder))
+    inputs = text_predictions.spread_out(ask.inputs, encoder_of(folder), plan.data.source)
+    if not inputs:
+        raise UserError(f"what shall be predicted? Name files, as in `seminal predict {run} INPUT`.")
     if kind is Tagging:
         return text_predictions.print_tags(
             best_model(folder, plan, device_for(plan.run.device)), folder, inputs, as_json=as_json

@@ -20,7 +20,7 @@ def explain_texts(folder: RunFolder, plan: Plan, encoder: LabelledEncoder, texts
     for the class ``asked``, and which against it."""
     labels = folder.read_json("labels.json")
     model = best_model(folder, plan, device_for(plan.run.device))
-    for text in spread_out(texts, encoder):
+    for text in spread_out(texts, encoder, plan.data.source):
         _, batch = next(encoder.encode([text], 1))
         found = weighed(model, plan.recipe, encoder.text, batch["input"][0])
         ranked = found.whole.argsort(descending=True, stable=True)[:GUESSES].tolist()

@@ -59,6 +59,15 @@ def is_tagged(path: Path) -> bool:
     )
 
 
+def is_text_table(file: Path) -> bool:
+    """Whether a file has columns: its ending tells, and of a ``.txt`` the tabs in its lines."""
+    from seminal.data.labelled_table import ENDINGS as TABLES
+    from seminal.data.stream_text import ENDINGS as PLAIN
+
+    ending = bare(file).suffix.lower()
+    return ending in TABLES and (ending not in PLAIN or _tabs(_sample(file)))
+
+
 def _of_splits(path: Path) -> list[Path]:
     parts = [(p, split_of(bare(p).stem)) for p in sorted(path.iterdir())] if path.is_dir() else [(path, "train")]
     return [p for p, split in parts if split == "train"] or [p for p, split in parts if split]
@@ -88,7 +97,7 @@ def _form(file: Path) -> str:
     sample = _sample(file)
     if ending in PLAIN and _has_gaps(sample) and _columns(sample):
         return "tagged"
-    if ending not in TABLES or (ending in PLAIN and not _tabs(sample)):
+    if not is_text_table(file):
         return "documents"
     return "choices" if has_choices(next(filter(str.strip, sample), "")) else "labelled"
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,30 +13,60 @@ from torch import nn
 
 from seminal.core import Encoder, Order, Recipe, Source, UserError
 from seminal.data.labelled import LabelledEncoder
+from seminal.data.labelled_columns import texts_of
+from seminal.data.labelled_table import ENDINGS as TABLES
+from seminal.data.labelled_table import text_table
 from seminal.data.lines import lines
-from seminal.data.tagged import TaggedEncoder
+from seminal.data.tagged import ENDINGS as TAGGED
+from seminal.data.tagged import TaggedEncoder, sentences_in
 from seminal.data.text_rows import TextSource
 from seminal.pieces.tokens import NOTHING
+from seminal.report.terminal import console, say
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import encoder_of, plan_of
+from seminal.runs.text_forms import is_tagged, is_text_table
 from seminal.train.evaluate import predicted
 
+NAME = rf"(?i)\S+({'|'.join(map(re.escape, (*TABLES, *TAGGED)))})(\.gz)?"  # of a file: one word with the ending of text
 UNSEEN = "?"  # the label of a word that was cut off, because the sentence is longer than what the model reads
 
 
-def spread_out(inputs: list[str], encoder: Encoder) -> list[str]:
-    """Texts to predict for: the lines of each input that is a file, and the other inputs as they are."""
+def spread_out(inputs: Sequence[str], encoder: Encoder, columns: str | None = None) -> list[str]:
+    """Texts to predict for: those in each input that is a file, and the other inputs as they are. Without any, the lines of
+    standard input.
+
+    A table, or a file with a word on each line, may be labelled, as the run's own data are: only the texts are read.
+    ``columns`` is what the user called them in training.
+
+    Raises:
+        UserError: an input is the name of a file that does not exist, or is a table whose texts cannot be told.
+    """
     if not isinstance(encoder, LabelledEncoder | TaggedEncoder):
-        return inputs
-    found: list[str] = []
+        return list(inputs)
+    if not inputs and sys.stdin.isatty():
+        say("type", "a text on each line; Ctrl-D ends", out=console(sys.stderr))
+    found = [] if inputs else [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
     for text in inputs:
         file = Path(text) if len(text) < 1000 else None
-        found += [line for line in lines(file) if line.strip()] if file and file.is_file() else [text]
-    if not all(text.strip() for text in found):
+        if file and file.is_file():
+            found += _in_file(file, encoder, columns)
+        elif re.fullmatch(NAME, text):
+            raise UserError(f"there is no file {text}: give the name of one, or words.")
+        else:
+            found.append(text)
+    if not found or not all(text.strip() for text in found):
         raise UserError(
             "a text without words has no class: give words, or the name of a file with a text on each line."
         )
     return found
+
+
+def _in_file(file: Path, encoder: LabelledEncoder | TaggedEncoder, columns: str | None) -> list[str]:
+    if isinstance(encoder, TaggedEncoder) and is_tagged(file):
+        return sentences_in(file)
+    if isinstance(encoder, LabelledEncoder) and is_text_table(file):
+        return texts_of(text_table(file), columns, 2 if encoder.pair else 1)
+    return [line for line in lines(file) if line.strip()]
 
 
 def print_tags(model: nn.Module, folder: RunFolder, inputs: list[str], *, as_json: bool) -> int:

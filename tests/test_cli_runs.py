@@ -219,6 +219,10 @@ def test_folds_and_seeds(tmp_path, flags, names):
         mean, half = _closed_form(values)
         assert summary["summary"][metric]["mean"] == pytest.approx(mean, rel=1e-6)
         assert summary["summary"][metric]["half_width_95"] == pytest.approx(half, rel=1e-6)
+    told = done("compare", "runs/several", folder=tmp_path)
+    assert all(f"several/{name}" in told for name in names.split())
+    refused = typed("report", "runs/several", folder=tmp_path)
+    assert (refused.code, "seminal compare runs/several" in refused.err) == (2, True)
     splits = [table(parent / name / "split.csv") for name in names.split()]
     held = [{row["name"] for row in rows if row["split"] == "val"} for rows in splits]
     if "folds" in flags:

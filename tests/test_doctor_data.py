@@ -16,7 +16,7 @@ from seminal.doctor import data_facts, glance, second_opinion, specimens
 from seminal.doctor.chart import Chart
 from seminal.doctor.data_facts import DataFacts, order
 from seminal.doctor.program import from_function
-from seminal.doctor.rows import Rows
+from seminal.doctor.rows import Rows, equally_long
 from seminal.doctor.rules import data_shift, label_bug, label_noise, leakage, over_regularised
 from seminal.doctor.second_opinion import Opinion, standard_score
 from seminal.pieces import two_sample
@@ -64,6 +64,42 @@ def test_a_spread_is_found_too() -> None:
     assert found.p == 0.01
     assert found.spreads.exp().tolist() == pytest.approx([2.0] * 4, rel=0.1)
     assert found.mean < 0.2 < found.spread
+
+
+def test_padding_tells_no_splits_apart_and_hides_no_copy() -> None:
+    """Sentences of one language: the longest of all is in training, and validation is padded less."""
+    own = torch.Generator().manual_seed(0)
+    lengths = torch.randint(3, 20, (600,), generator=own)
+    lengths[0] = 30
+    tokens = torch.randint(1, 120, (600, 30), generator=own) * (torch.arange(30) < lengths[:, None])
+    val = tokens[400:, :19].clone()
+    val[0] = tokens[7, :19]
+    train, other = equally_long(rows(tokens[:400], tokens[:400, 0]), rows(val, val[:, 0]))
+    assert other.inputs.shape == (200, 30)
+    found = DataFacts(train, other, "classes")
+    assert two_sample.compared(found.x, found.v, permutations=49).auc < 0.6
+    assert found.seen.nonzero().flatten().tolist() == [0]
+    padded = DataFacts(rows(tokens[:400], tokens[:400, 0]), rows(val, val[:, 0]), "classes")
+    assert two_sample.compared(padded.x, padded.v, permutations=49).auc > 0.8, "unlike the count of zeros"
+
+
+def test_a_token_for_unknown_words_is_no_shift() -> None:
+    own = torch.Generator().manual_seed(0)
+    tokens = torch.randint(2, 300, (600, 20), generator=own)
+    tokens[400:][torch.rand(200, 20, generator=own) < 0.15] = 1  # unknown, where all words of training are known
+    found = facts(tokens, tokens[:, 0], "classes", cut=400)
+    assert found.apart.auc < data_shift.APART
+    assert two_sample.compared(found.x, found.v, permutations=49).auc > 0.8, "unlike the count of unknown words"
+    other = facts(torch.where(tokens > 150, tokens % 7 + 2, tokens), tokens[:, 0], "classes", cut=400)
+    shifted = DataFacts(other.train, found.val, "classes")
+    assert shifted.apart.auc > 0.9, "another tokeniser is one"
+
+
+def test_only_sequences_are_made_equally_long() -> None:
+    for shapes in (((5, 3), (5, 4)), ((5, 1, 8, 8), (5, 3, 8, 8)), ((5, 6, 2), (5, 4, 3))):
+        x, v = (torch.ones(shape) for shape in shapes)
+        train, val = equally_long(rows(x, x[:, 0]), rows(v, v[:, 0]))
+        assert (train.inputs.shape, val.inputs.shape) == (x.shape, v.shape)
 
 
 def test_a_small_shift_among_many_features_is_found() -> None:

@@ -107,7 +107,7 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     page = verb("report", "Write the report of a run anew.")
     page.add_argument("run", metavar="RUN")
     compare = verb("compare", "Runs side by side: their results, and what is different about them.")
-    compare.add_argument("runs", metavar="RUN", nargs="+")
+    compare.add_argument("runs", metavar="RUN", nargs="+", help="or the folder that --seeds or --folds has made")
 
     look = verb("explain", "Look inside: what the network sees in pictures or texts, and where it finds its evidence.")
     look.add_argument("run", metavar="RUN")

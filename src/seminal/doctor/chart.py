@@ -16,7 +16,7 @@ from seminal.doctor.data_facts import DataFacts
 from seminal.doctor.findings import Remedy
 from seminal.doctor.one_batch import OneBatch
 from seminal.doctor.program import Make, OfRecipe, Program, undisturbed
-from seminal.doctor.rows import Rows, rows_of
+from seminal.doctor.rows import Rows, equally_long, rows_of
 from seminal.doctor.second_opinion import Opinion
 
 FLOOR = 6.0  # seconds of trials that are allowed whatever the program's own training takes
@@ -75,7 +75,8 @@ class Chart:
     def facts(self) -> DataFacts:
         """Inputs and targets, by themselves."""
         # On the processor, where the networks are that are asked about the rows.
-        facts, before = DataFacts(self.train.on("cpu"), self.val.on("cpu"), self.anatomy.kind), self.before
+        train, val = equally_long(self.train.on("cpu"), self.val.on("cpu"))
+        facts, before = DataFacts(train, val, self.anatomy.kind), self.before
         return before.facts if before is not None and facts.alike(before.facts) else facts
 
     @cached_property

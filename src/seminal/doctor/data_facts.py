@@ -60,11 +60,13 @@ class DataFacts:
         """(n, d) the same of the validation rows."""
         return self._features(self.val.inputs)
 
-    def _features(self, inputs: Tensor) -> Tensor:
+    def _features(self, inputs: Tensor, known: Tensor | None = None) -> Tensor:
+        """``known``: the tokens that count."""
         if not self.tokens:
             return inputs.flatten(1).double().nan_to_num(0.0, 0.0, 0.0)
         tokens, letters = inputs.flatten(1) % BUCKETS, min(self.tokens, BUCKETS)
         there = torch.nn.functional.one_hot(tokens.long(), letters).double()
+        there = there if known is None else there * known.flatten(1)[:, :, None]
         return there.flatten(1) if tokens.shape[1] * letters <= CELLS else there.sum(1)
 
     @property
@@ -176,8 +178,14 @@ class DataFacts:
 
     @cached_property
     def apart(self) -> two_sample.TwoSample:
-        """The classifier two-sample test of training against validation rows."""
-        a, b = (spaced(part, MOST // 2) for part in (self.x, self.v))
+        """The classifier two-sample test of training against validation rows.
+
+        Tokens that training never shows, such as the one for an unknown word where all words of training are known, are
+        in validation alone by their nature, and are not compared."""
+        v = self.v
+        if self.tokens:
+            v = self._features(self.val.inputs, torch.isin(self.val.inputs, self.train.inputs.unique()))
+        a, b = (spaced(part, MOST // 2) for part in (self.x, v))
         return two_sample.compared(a, b, permutations=99)
 
 

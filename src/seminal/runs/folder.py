@@ -85,11 +85,19 @@ class RunFolder:
         if not (folder / "recipe.json").exists():
             inside = sorted(str(place.parent) for place in folder.glob("*/recipe.json"))
             if inside:
-                raise UserError(f"{folder} holds {len(inside)} runs: name one of them, for example {inside[0]}.")
+                raise UserError(
+                    f"{folder} holds {len(inside)} runs: name one of them, for example {inside[0]}. All side by side: `seminal compare {folder}`."
+                )
             raise UserError(
                 f"{folder} is not the folder of a run: it holds no recipe.json. Give a folder made by `seminal train`."
             )
         return cls(folder)
+
+    @classmethod
+    def several(cls, path: str | Path) -> list[RunFolder]:
+        """The runs of a folder that ``--seeds`` or ``--folds`` has made; of another folder the one run that it is."""
+        inside = sorted(place.parent for place in Path(path).glob("*/recipe.json"))
+        return [cls(run) for run in inside] or [cls.existing(path)]
 
     # ------------------------------------------------------------------------------------------------------- the parts
 

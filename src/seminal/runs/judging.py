@@ -315,8 +315,9 @@ def report(run: str) -> int:
 
 
 def compare(runs: list[str]) -> int:
-    """Runs side by side: the best epoch of each, and the settings in which they differ."""
-    folders = [RunFolder.existing(run) for run in runs]
+    """Runs side by side, also those of ``--seeds`` or ``--folds``: the best epoch of each, and the settings in which they
+    differ."""
+    folders = [folder for run in runs for folder in RunFolder.several(run)]
     plans = [plan_of(folder) for folder in folders]
     rows = []
     for folder, plan in zip(folders, plans):

@@ -44,6 +44,10 @@ PERCENT = (
 )
 MISTAKES = 24
 PER_CLASS = 4
+ROWS = {  # what a row is called; where it is not counted per second (pairs, streams, labels of words), a token is
+    **{"images": "images", "table": "rows", "labelled": "texts", "choices": "rows", "questions": "windows"},
+    "documents": "sequences",
+}
 LONGEST_TEXT = 400  # characters of a text that is shown
 
 
@@ -124,8 +128,8 @@ def next_commands(folder: RunFolder, plan: Plan, spec: DataSpec) -> tuple[tuple[
 
 
 def unit(spec: DataSpec) -> str:
-    """What is counted per second."""
-    return {"images": "images", "table": "rows"}.get(spec.kind, "tokens")
+    """What is counted per second: the rows of a batch, or what there is to be said in them."""
+    return ROWS.get(spec.kind, "tokens")
 
 
 def _headline(plan: Plan, diary: Diary, model: nn.Module, counted: str) -> Iterator[tuple[str, str]]:

@@ -86,7 +86,8 @@ class RunFolder:
             inside = sorted(str(place.parent) for place in folder.glob("*/recipe.json"))
             if inside:
                 raise UserError(
-                    f"{folder} holds {len(inside)} runs: name one of them, for example {inside[0]}. All side by side: `seminal compare {folder}`."
+                    f"{folder} holds {len(inside)} runs: name one of them, for example {inside[0]}. All side by side: "
+                    f"`seminal compare {folder}`."
                 )
             raise UserError(
                 f"{folder} is not the folder of a run: it holds no recipe.json. Give a folder made by `seminal train`."

@@ -127,6 +127,7 @@ TEXTS: list[tuple[str, str, tuple[str, ...], Change]] = [
         ("5,000", "--vocab-size"),
         pairs(),
     ),
+    ("flags of numbers for text", f"{PAIRS} --mixup 0.2", ("--mixup changes numbers", "sentence pairs"), pairs()),
     ("sentences that are all too long", f"{PAIRS} --max-length 3", ("longer than 3 tokens", "--max-length"), pairs()),
     ("an unknown way to cut text", f"{PAIRS} --tokens syllables", ("`syllables`", "bpe", "words"), pairs()),
     ("a folder of pairs for a classifier", "train lstm pairs", ("no training set",), pairs()),

@@ -331,7 +331,7 @@ def test_resume_without_a_name_takes_the_newest_run(tmp_path):
         done(*words, folder=tmp_path)
         plan = tmp_path / "runs" / name / "recipe.json"
         os.utime(plan, (plan.stat().st_mtime - age,) * 2)
-    assert "runs/new after step" in done("train", "--resume", folder=tmp_path)
+    assert "runs/new was trained to its end" in done("train", "--resume", folder=tmp_path)
 
 
 def test_nothing_is_written_over(tmp_path):

@@ -475,7 +475,7 @@ def test_the_report_marks_answers_and_keeps_the_threshold(tmp_path: Path):
     model, recipe = Told(len(source.encoder("").text)), recipe_of(source)
     folder = RunFolder(tmp_path)
     plan = Plan("bert", DataAsk("q.json"), recipe, RunAsk())
-    blank = Report("answers", Citation("a paper"), Goal("window_f1"))
+    blank = Report("answers", Citation("a paper"), Goal("f1"))
     report = answering.with_answers(blank, folder, model, plan, source)
     assert report_data.from_json(report_data.to_json(report)) == report
     said = answering.replies(model, source, recipe, "val")

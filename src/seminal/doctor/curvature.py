@@ -10,6 +10,7 @@ loss falls along that eigenvector; on a plateau g and all λ are about 0.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 SMALL_GRADIENT = 1e-2  # of its norm, as a share of what a step along the sharpest direction would meet: √(2 λ_max loss)
 NEGATIVE = 0.02  # λ_min as a share of λ_max that counts as a direction downwards
+TOLERANCES = (1e-3, 0.1)  # of an eigenvalue, as a share of it: where ends lie close together, the second will do
 FLAT = 1e-4  # λ_max as a share of the loss, for weights of unit size
 
 Loss = Callable[[], Tensor]  # the loss at the weights as they are, on one fixed batch
@@ -96,13 +98,12 @@ def _end(operator: LinearOperator, which: str, start: np.ndarray, products: int)
         return float(values[chosen]), vectors[:, chosen]
     if not np.any(operator.matvec(start)):  # flat in a random direction: flat in all of them
         return 0.0, start / np.linalg.norm(start)
-    try:
-        values, vectors = eigsh(operator, k=1, which=which, v0=start, maxiter=products, tol=1e-3, ncv=min(size, 20))
-    except ArpackNoConvergence as partly:
-        if not len(partly.eigenvalues):
-            return 0.0, start / np.linalg.norm(start)
-        values, vectors = partly.eigenvalues, partly.eigenvectors
-    return float(values[0]), vectors[:, 0]
+    for tol in TOLERANCES:
+        with contextlib.suppress(ArpackNoConvergence):
+            values, vectors = eigsh(operator, k=1, which=which, v0=start, maxiter=products, tol=tol, ncv=min(size, 20))
+            return float(values[0]), vectors[:, 0]
+    along = start / np.linalg.norm(start)
+    return float(along @ operator.matvec(along)), along  # the curvature in one direction: the end lies beyond it
 
 
 @torch.no_grad()

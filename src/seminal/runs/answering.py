@@ -194,13 +194,24 @@ def evaluated(folder: RunFolder, said: Sequence[Reply], threshold: float | None)
     return {name: value for name, value in numbers.items() if not name.endswith("total")}, f"{many} · {how}"
 
 
+def of_questions(model: nn.Module, source: QuestionSource, recipe: Recipe, split: str) -> dict[str, float]:
+    """``exact`` and ``f1`` of the questions of a split, with the threshold that is best for them."""
+    said = replies(model, source, recipe, split)
+    found = _with_threshold(said, best_threshold(said))
+    return {name: found[name] for name in ("exact", "f1")}
+
+
+def _with_threshold(said: Sequence[Reply], threshold: float | None) -> dict[str, float]:
+    return scores({reply.question.id: reply.text(threshold) for reply in said}, [reply.question for reply in said])
+
+
 def with_answers(report: Report, folder: RunFolder, model: nn.Module, plan: Plan, source: QuestionSource) -> Report:
     """The report with answers from the validation split; the threshold, where one is needed, is chosen and kept."""
     said = replies(model, source, plan.recipe, "val")
     threshold = best_threshold(said)
     if threshold is not None:
         folder.write_json(THRESHOLD, {"threshold": threshold})
-    found = scores({reply.question.id: reply.text(threshold) for reply in said}, [reply.question for reply in said])
+    found = _with_threshold(said, threshold)
     shown = sorted((_shown(reply, threshold, source) for reply in said), key=lambda answered: -answered.probability)
     wrong = [answered for answered in shown if not answered.right][:WRONG]
     right = [answered for answered in shown if answered.right][:RIGHT]

@@ -38,6 +38,7 @@ MANY = 40  # parts of a tuple: of more, the first are shown
 
 
 PICTURES_ONLY = ("cutmix", "reprob", "color_jitter", "hflip", "rotate", "blur")
+NUMBERS_ONLY = ("mixup", "noise", "scaling")  # of pictures, or of the columns of a table
 
 
 def changed(recipe: Recipe, ask: RecipeAsk, spec: DataSpec) -> Recipe:
@@ -105,6 +106,9 @@ def _refuse_misplaced(ask: RecipeAsk, spec: DataSpec) -> None:
     for name in PICTURES_ONLY if spec.kind != "images" else ():
         if getattr(ask, name):
             raise UserError(f"--{name.replace('_', '-')} changes pictures, and {spec.name} holds none: leave it out.")
+    for name in NUMBERS_ONLY if spec.kind not in ("images", "table") else ():
+        if getattr(ask, name):
+            raise UserError(f"--{name} changes numbers, and {spec.name} is {spec.form}: leave it out.")
     if (ask.mixup or ask.cutmix) and not spec.classes:
         raise UserError(f"--mixup mixes classes, and the target of {spec.name} is a number: leave it out.")
 

@@ -185,7 +185,7 @@ def _judged(made: Tensor, judge: _Judge, source: Source, split: str, asked: int)
         "confident": float((sure >= SURE).double().mean()),
         "confident_on_real_rows": float((real.max(1).values >= SURE).double().mean()),
         "classes": float((counts > 0).sum()),
-        "rarest_class": float(counts.min()) / len(called),
+        "share_of_rarest_class": float(counts.min()) / len(called),
         "precision": precision,
         "recall": recall,
         "feature_distance": kernel_distance(truth, features[:FEATURES]),

@@ -15,9 +15,11 @@ import torch.distributed as dist
 from torch import nn
 
 from seminal.core import Order, Precision, Source, Step, UserError
+from seminal.data.questions import QuestionSource
 from seminal.report.terminal import Progress, console, say
 from seminal.report.words import metric_name
 from seminal.runs import portrait
+from seminal.runs.answering import of_questions
 from seminal.runs.asks import RunAsk
 from seminal.runs.borrowing import load
 from seminal.runs.diary import Diary
@@ -28,7 +30,7 @@ from seminal.runs.plan import Plan, model_of, plan_of, source_of, split_table
 from seminal.runs.samples import samples
 from seminal.train import distributed
 from seminal.train.evaluate import scored, weights
-from seminal.train.loop import train
+from seminal.train.loop import total_steps, train
 from seminal.train.nonfinite import NonFiniteError
 from seminal.train.precision import chosen, described, laid_out, measured
 from seminal.train.state import State
@@ -94,9 +96,17 @@ def resume(run: str) -> int:
             _restore(going)
         if going.first:
             folder.tidy()
-            say("resumed", f"{folder.path} after step {going.state.step} (epoch {going.state.epoch + 1})")
-            folder.log(f"resumed after step {going.state.step}")
+            _say_where(going)
         return carry_on(going)
+
+
+def _say_where(run: Run) -> None:
+    folder, state = run.folder, run.state
+    if state.step >= total_steps(run.source, run.plan.recipe):
+        say("finished", f"{folder.path} was trained to its end before: its report is written anew")
+        return
+    say("resumed", f"{folder.path} after step {state.step} (epoch {state.epoch + 1})")
+    folder.log(f"resumed after step {state.step}")
 
 
 def _restore(run: Run) -> None:
@@ -179,6 +189,8 @@ def _score(run: Run, step: Step) -> dict[str, float | None]:
     batches = max(1, min(source.steps(val), 1_000 // val.batch))
     with weights(run.model, run.state.best_weights()):
         on_val = recipe.task.summary(scored(run.model, source, recipe, val))
+        if isinstance(source, QuestionSource):
+            on_val |= of_questions(run.model, source, recipe, "val")
         on_train = recipe.task.summary(scored(run.model, source, recipe, train_rows, batches))
         made = samples(run.model, source, recipe) if run.first else {}
     goal = recipe.task.goal

@@ -3,6 +3,7 @@ above which nothing is answered; and a run from its training to its answers."""
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import itertools
@@ -540,6 +541,16 @@ def test_a_run_answers_by_heart(run: Path):
     assert dict(report.headline)["exact match"] == "100.0 %"
     always = json.loads(done("eval", "runs/it", "--threshold", "1e9", "--json", folder=run))
     assert (always["HasAns_exact"], always["NoAns_exact"]) == (1, 0)
+
+
+def test_the_best_epoch_is_that_of_whole_questions(run: Path):
+    with (run / "runs" / "it" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    best = max(float(row["val_f1"]) for row in rows)
+    _, note = RunFolder(run / "runs" / "it").read_tensors("best.safetensors")
+    assert note["f1"] == best
+    assert note["loss"] == min(float(row["val_loss"]) for row in rows if float(row["val_f1"]) == best)
+    assert json.loads(done("eval", "runs/it", "--json", folder=run))["f1"] == pytest.approx(best)
 
 
 def test_a_question_of_ones_own(run: Path):

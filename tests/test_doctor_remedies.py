@@ -131,6 +131,7 @@ SAME_OWNERS = [
     remedies.cleaned([0, 5]),
     remedies.smoothed(0.1),
     remedies.relabelled([1, 2, 0]),
+    remedies.rejoined(2),
     remedies.stopped_early(),
     remedies.stopped_early(1),
     remedies.more_decay(),
@@ -432,6 +433,21 @@ def test_classes_of_validation_are_renamed():
     treated = remedies.relabelled([1, 2, 0]).change(plain())
     assert torch.equal(rows_of(treated.val).targets, (rows_of(plain().val).targets + 1) % 3)
     assert torch.equal(rows_of(treated.train).targets.sort()[0], rows_of(plain().train).targets.sort()[0])
+
+
+@pytest.mark.parametrize("shift", [2, -3])
+@pytest.mark.parametrize("validation", [True, False])
+def test_rows_get_the_targets_of_their_neighbours(shift, validation):
+    before, treated = plain(), remedies.rejoined(shift, validation=validation).change(plain())
+    moved = ("train", "val") if validation else ("train",)
+    for part in ("train", "val"):
+        old, new = (rows_of(getattr(program, part)) for program in (before, treated))
+        kept = torch.arange(max(shift, 0), len(old) + min(shift, 0)) if part in moved else torch.arange(len(old))
+        assert torch.equal(new.inputs, old.inputs[kept])
+        assert torch.equal(new.targets, old.targets[kept - shift * (part in moved)])
+    made: dict[str, Any] = {"inputs": torch.arange(9), "targets": torch.arange(9)}
+    exec(remedies.rejoined(shift).snippet, made)
+    assert torch.equal(made["targets"], made["inputs"] - shift)
 
 
 # ------------------------------------------------------------------------------------------------------------------ layers

@@ -18,9 +18,10 @@ from seminal.core import UserError
 from seminal.doctor import remedies
 from seminal.doctor.chart import Chart
 from seminal.doctor.cure import attempted, cured
-from seminal.doctor.diagnose import Examined
+from seminal.doctor.diagnose import Examined, examine
 from seminal.doctor.findings import Finding, Verdict
 from seminal.doctor.program import from_function
+from seminal.doctor.rules import data_shift, label_bug
 from seminal.doctor.trial import LEAST, Run, Trials, compared, holm, named
 
 # --------------------------------------------------------------------------------------------------------- the arithmetic
@@ -250,6 +251,35 @@ def test_a_leak_is_cured_when_the_number_falls():
     assert cure.works
     assert cure.metric_after < cure.metric_before
     assert "too good" in cure.says
+
+
+@pytest.mark.parametrize("rule", [data_shift, label_bug], ids=lambda rule: rule.__name__.rpartition(".")[2])
+def test_mended_validation_rows_are_those_that_count(rule):
+    """The remedy changes nothing but validation rows: before and after differ, or they were read only once."""
+    cure = cured(examine(from_function(rule.sick)), budget=60)
+    assert cure is not None
+    assert cure.metric_after > cure.metric_before + 0.2
+    assert "after is on validation rows" in cure.notes[0]
+
+
+def test_a_split_that_is_drawn_with_the_seed_is_read_with_every_seed():
+    def make(seed: int) -> dict:
+        torch.manual_seed(seed)
+        model = nn.Linear(1, 1)
+        train, val = (
+            DataLoader(TensorDataset(torch.zeros(8, 1), torch.full((8, 1), float(y))), batch_size=1) for y in (0, seed)
+        )
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        parts = {"model": model, "loss": nn.MSELoss(), "optimizer": optimizer, "train": train, "val": val}
+        return {**parts, "epochs": 1, "metric": lambda _, target: float(target.mean())}
+
+    chart = Chart(from_function(make))
+    vars(chart)["anatomy"] = SimpleNamespace(floor=0.0, ceiling=1.0)
+    assert [Trials(chart).run(arm, seed).metric for arm in ((), (remedies.rate(10),)) for seed in (0, 1, 2)] == [
+        0,
+        1,
+        2,
+    ] * 2
 
 
 def test_another_measure_is_said():

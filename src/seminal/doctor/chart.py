@@ -127,7 +127,8 @@ class Chart:
             self._may_train()
             self.told(f"trying: {'; '.join(r.says for r in remedies) or 'another seed'}")
             make = treated(self.make, *remedies)
-            self._trials[key] = course.follow(make, self.train, self.val, seed=seed, share=share)
+            of = self.program.val
+            self._trials[key] = course.follow(make, self.train, self.val, of=of, seed=seed, share=share)
         return self._trials[key]
 
     def _may_train(self) -> None:

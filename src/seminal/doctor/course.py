@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from seminal.doctor.program import Make, Program, undisturbed
-from seminal.doctor.rows import Rows
+from seminal.doctor.rows import Rows, rows_of, same_rows
 from seminal.doctor.vitals import Vitals
 from seminal.doctor.watching import Patient, watch
 
@@ -84,15 +84,20 @@ def follow(
     train: Rows,
     val: Rows,
     *,
+    of: Any = None,
     seed: int = 0,
     share: float = 1.0,
     often: int | None = None,
     enough: Enough = lambda _: False,
 ) -> Course:
     """Make the program and train it for ``share`` of its steps, or until a reading is ``enough``. ``often``: sample vitals so
-    often; None: no vitals."""
+    often; None: no vitals. ``of``: the loader that ``val`` was read from; where the program has another one, because a split
+    is drawn with the seed or a remedy mends validation rows, those are read."""
     with undisturbed():
         program = make(seed)
+        if of is not None and not same_rows(of, program.val):
+            with undisturbed():  # what is drawn for them is not missing in training
+                val = rows_of(program.val)
         total = length(program)
         steps = max(1, math.ceil(share * total))
         marks = {max(1, math.ceil(s * total)) for s in SHARES}

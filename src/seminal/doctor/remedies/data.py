@@ -251,6 +251,40 @@ def relabelled(permutation: Sequence[int] | Tensor) -> Remedy:
     return Remedy("one numbering of classes", "number the classes of validation as in training", snippet, change)
 
 
+def rejoined(shift: int, *, validation: bool = True) -> Remedy:
+    """Row ``i`` has the target that row ``i - shift`` was given; ``shift`` rows that then have none are left out.
+    ``validation``: there too."""
+
+    def moved(loader: Any) -> DataLoader[Any]:
+        return _loaded(loader, _Rejoined(_dataset(loader), shift), shuffle=draws_order(loader))
+
+    def change(program: Program) -> Program:
+        return replace(program, train=moved(program.train), val=moved(program.val) if validation else program.val)
+
+    head, tail = f"[:-{abs(shift)}]", f"[{abs(shift)}:]"
+    inputs, targets = (tail, head) if shift > 0 else (head, tail)
+    snippet = f"inputs, targets = inputs{inputs}, targets{targets}    # where the two are joined"
+    if validation:
+        says = f"move the targets by {shift:+d} rows, in training and validation"
+        return Remedy(f"targets moved by {shift:+d} rows", says, snippet, change)
+    says = f"move the targets by {shift:+d} rows, in training"
+    return Remedy(f"training targets moved by {shift:+d} rows", says, snippet, change)
+
+
+class _Rejoined(Dataset[Any]):
+    """Rows of a data set with the targets of others, ``shift`` rows before."""
+
+    def __init__(self, rows: Any, shift: int) -> None:
+        self.rows, self.shift, self.first = rows, shift, max(shift, 0)
+
+    def __len__(self) -> int:
+        return max(0, len(self.rows) - abs(self.shift))
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        row = index + self.first
+        return self.rows[row][0], self.rows[row - self.shift][1]
+
+
 def same_preprocessing(train: Rows, val: Rows) -> Remedy:
     """Validation inputs read as training inputs are: the simplest of a few usual differences (another scale, another offset,
     pictures on their side, mirrored, or with other channels first) that brings their mean to that of training."""

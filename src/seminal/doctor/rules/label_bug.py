@@ -114,7 +114,7 @@ def _moved(chart: Chart, facts: DataFacts) -> Sign:
         f"labels do not follow from their inputs (skill {scores[0]:.2f}), but those of the row {abs(shift)} "
         f"{'before' if shift > 0 else 'after'} do (skill {scores[best]:.2f})"
     )
-    yield 0.96, (text,), ()
+    yield 0.96, (text,), (remedies.rejoined(shift), remedies.rejoined(shift, validation=False))
 
 
 def _score(told: Tensor, truth: Tensor, facts: DataFacts) -> float:

@@ -275,6 +275,22 @@ def test_each_override_is_in_the_recipe_and_said_as_a_departure(tmp_path, flags,
     assert not list(tmp_path.iterdir()), "--print-config writes nothing"
 
 
+@pytest.mark.parametrize(
+    ("model", "flags", "field", "value"),
+    [
+        ("vae", "--beta 4", "beta", 4.0),
+        ("vae", "--annealing 0.3", "annealing", 0.3),
+        ("gan", "--discriminator-steps 3", "discriminator_steps", 3),
+    ],
+)
+def test_what_belongs_to_a_generators_task(tmp_path, model, flags, field, value):
+    got = json.loads(done("train", model, "digits", *flags.split(), "--print-config", folder=tmp_path))
+    assert got["task"][field] == value
+    assert any(d["why"] == "you asked for it" for d in got["departures"])
+    said = typed("train", "resnet20", "digits", *flags.split(), folder=tmp_path)
+    assert (said.code, f"{flags.split()[0]} has no meaning for this task" in said.err) == (2, True), said
+
+
 def test_class_weights_are_counted_where_they_are_asked_for(tmp_path):
     points(tmp_path / "points.csv")
     words = ("train", "logistic", "points.csv", "--target", "label", "--class-weights", "balanced", "--print-config")

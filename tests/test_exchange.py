@@ -90,6 +90,10 @@ def test_torchvisions_resnet50_becomes_the_variant_with_its_stride(tmp_path):
     assert plan_of(RunFolder.existing(tmp_path / "runs" / "own")).recipe.variant == "resnet50-v1.5"
     labels = json.loads((tmp_path / "runs" / "own" / "labels.json").read_text())
     assert (len(labels), labels[0]) == (1000, "tench")
+    coloured(tmp_path / "set", 5)
+    for start in ("runs/own", "rn50.pth"):  # the weights fit the paper's network too, which computes otherwise
+        said = typed("train", "resnet50", "set", "--from", start, "--size", "32", "--dry-run", folder=tmp_path)
+        assert (said.code, "`seminal train resnet50-v1.5 DATA --from" in said.err) == (2, True), said
 
 
 def test_a_file_of_another_model_is_refused_and_the_right_one_named(tmp_path):

@@ -56,11 +56,13 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     cost.add_argument("--channels", type=int, help="of the pictures; of a table, the columns")
     cost.add_argument("--classes", type=int)
     cost.add_argument("-b", "--batch", "--batch-size", dest="batch", type=int, help="default: the recipe's")
-    optimisers = "sgd, sgd-momentum, adagrad, adadelta, rmsprop, adam, adamw (default: the recipe's)"
+    optimisers = "sgd, sgd-momentum, adagrad, adadelta, rmsprop, adam, adamw, bertadam (default: the recipe's)"
     cost.add_argument("--opt", "--optimizer", dest="optimiser", metavar="NAME", help=optimisers)
     cost.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
 
-    _train(verb("train", "Train a model on your data: a folder of pictures, an archive, a table, or a bundled set."))
+    _train(
+        verb("train", "Train a model on your data: a folder or archive of pictures, a table, text, or a bundled set.")
+    )
 
     resume = verb("resume", "Go on with a run that was stopped, killed or cut off; it ends with the same weights.")
     resume.add_argument("run", metavar="RUN")
@@ -283,46 +285,76 @@ def _train(train: argparse.ArgumentParser) -> None:
     data.add_argument("--split-seed", type=int, default=0, help="the luck of that split (default: 0)")
     data.add_argument("--folds", type=int, metavar="K", help="cross-validation: K runs, each validated on another fold")
     data.add_argument("--size", "--img-size", type=int, help="side of the pictures in pixels")
-    data.add_argument("--on-bad-file", "--on-bad-row", choices=("refuse", "skip"), default="refuse")
+    data.add_argument(
+        "--on-bad-file", "--on-bad-row", choices=("refuse", "skip"), default="refuse", help="damaged files or rows"
+    )
     data.add_argument(
         "--memory-limit", type=float, default=2.0, metavar="GIB", help="larger sets are streamed (default: 2)"
     )
     data.add_argument("-j", "--workers", type=int, help="processes that decode pictures when streaming")
 
     recipe = train.add_argument_group("recipe (without a flag, the recipe decides)")
-    recipe.add_argument("--recipe", "-c", "--config", metavar="paper|modern|FILE|RUN")
-    recipe.add_argument("--epochs", type=int)
-    recipe.add_argument("-b", "--batch-size", type=int)
-    recipe.add_argument("--lr", type=float)
+    recipe.add_argument(
+        "--recipe", "-c", "--config", metavar="paper|modern|FILE|RUN", help="whose numbers (default: modern, mostly)"
+    )
+    recipe.add_argument("--epochs", type=int, help="passes over the training rows")
+    recipe.add_argument("-b", "--batch-size", type=int, help="rows of a step; of text, tokens")
+    recipe.add_argument("--lr", type=float, help="the largest learning rate of the schedule")
     recipe.add_argument(
         "--opt", "--optimizer", metavar="NAME", help="sgd, adagrad, adadelta, rmsprop, adam, adamw, bertadam"
     )
-    recipe.add_argument("--momentum", type=float)
-    recipe.add_argument("--nesterov", action=argparse.BooleanOptionalAction)
-    recipe.add_argument("--wd", "--weight-decay", dest="weight_decay", type=float)
+    recipe.add_argument("--momentum", type=float, help="of sgd and rmsprop")
+    recipe.add_argument("--nesterov", action=argparse.BooleanOptionalAction, help="of sgd with momentum")
+    recipe.add_argument("--wd", "--weight-decay", dest="weight_decay", type=float, help="0: none")
     schedules = "constant, step, plateau, exponential, cosine, linear, inverse-sqrt"
     recipe.add_argument("--sched", "--schedule", metavar="NAME", help=schedules)
-    recipe.add_argument("--warmup-epochs", type=float)
-    recipe.add_argument("--smoothing", "--label-smoothing", dest="label_smoothing", type=float)
+    recipe.add_argument("--warmup-epochs", type=float, help="in which the rate rises; 0: none")
+    recipe.add_argument("--smoothing", "--label-smoothing", dest="label_smoothing", type=float, help="from 0 to 1")
     losses = "cross_entropy, binary_cross_entropy; mse, mae, huber"
     recipe.add_argument("--loss", metavar="NAME", help=losses)
-    recipe.add_argument("--class-weights", metavar="balanced|none")
-    recipe.add_argument("--drop", "--dropout", dest="dropout", type=float)
-    recipe.add_argument("--no-augment", dest="augment", action="store_false")
-    recipe.add_argument("--mixup", type=float, metavar="ALPHA")
-    recipe.add_argument("--cutmix", type=float, metavar="ALPHA")
+    recipe.add_argument("--beta", type=float, metavar="X", help="vae: weight of the KL divergence (1: the bound)")
+    recipe.add_argument(
+        "--annealing", type=float, metavar="SHARE", help="vae: of the training, in which beta rises from 0"
+    )
+    recipe.add_argument(
+        "--discriminator-steps", type=int, metavar="K", help="gan: moves for each move of the generator"
+    )
+    recipe.add_argument(
+        "--class-weights", metavar="balanced|none", help="balanced: rare classes count as much as frequent ones"
+    )
+    recipe.add_argument("--drop", "--dropout", dest="dropout", type=float, help="share of units; 0: none")
+    recipe.add_argument("--no-augment", dest="augment", action="store_false", help="rows as they are")
+    recipe.add_argument("--mixup", type=float, metavar="ALPHA", help="mixes two rows and their classes; 0.2 is usual")
+    recipe.add_argument(
+        "--cutmix", type=float, metavar="ALPHA", help="puts a part of one picture into another; 1 is usual"
+    )
     recipe.add_argument("--reprob", type=float, metavar="P", help="random erasing")
-    recipe.add_argument("--color-jitter", type=float, metavar="X")
-    recipe.add_argument("--hflip", type=float, metavar="P")
-    recipe.add_argument("--rotate", type=float, metavar="DEGREES")
-    recipe.add_argument("--noise", type=float, metavar="STD")
-    recipe.add_argument("--blur", type=float, metavar="P")
-    recipe.add_argument("--scaling", metavar="standard|pixel_mean|none")
-    recipe.add_argument("--clip-grad", type=float, metavar="NORM")
-    recipe.add_argument("--grad-accum-steps", type=int, metavar="N")
-    recipe.add_argument("--model-ema", type=float, nargs="?", const=0.999, metavar="DECAY")
+    recipe.add_argument(
+        "--color-jitter", type=float, metavar="X", help="brightness, contrast and colour change by up to X"
+    )
+    recipe.add_argument("--hflip", type=float, metavar="P", help="how often a picture is mirrored")
+    recipe.add_argument("--rotate", type=float, metavar="DEGREES", help="by up to so many")
+    recipe.add_argument("--noise", type=float, metavar="STD", help="added to scaled numbers")
+    recipe.add_argument("--blur", type=float, metavar="P", help="how often a picture is blurred")
+    recipe.add_argument(
+        "--scaling",
+        metavar="standard|pixel_mean|none",
+        help="of pictures: mean 0 and spread 1; less the mean picture; none",
+    )
+    recipe.add_argument(
+        "--clip-grad", type=float, metavar="NORM", help="gradients are scaled down to this norm; 0: never"
+    )
+    recipe.add_argument("--grad-accum-steps", type=int, metavar="N", help="a batch is read in N parts, for less memory")
+    recipe.add_argument(
+        "--model-ema",
+        type=float,
+        nargs="?",
+        const=0.999,
+        metavar="DECAY",
+        help="score and keep a moving average of the weights (0.999)",
+    )
     recipe.add_argument("--patience", type=int, metavar="EPOCHS", help="stop when there was no progress for so long")
-    recipe.add_argument("--seed", type=int)
+    recipe.add_argument("--seed", type=int, help="of first weights, order, augmentation and dropout")
     recipe.add_argument("--from", dest="start", metavar="RUN|FILE", help="start from weights learned before")
     recipe.add_argument("--freeze", action="store_true", help="with --from: only the head learns")
     shares = "with --from: learning rate of all but the head, as a share (default: the recipe's, mostly 0.1)"
@@ -332,14 +364,14 @@ def _train(train: argparse.ArgumentParser) -> None:
     recipe.add_argument("--seeds", type=int, metavar="N", help="N runs; mean and 95 %% interval")
 
     speed = train.add_argument_group("speed")
-    speed.add_argument("--device", help="cpu, cuda, cuda:1, mps")
-    speed.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    speed.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU where there is one)")
+    speed.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: measured")
     speed.add_argument(
         "--amp", dest="precision", action="store_const", const="bf16", help="the same as --precision bf16"
     )
     speed.add_argument("--amp-dtype", choices=("bfloat16", "float16"), help="float16 is refused: it needs loss scaling")
     speed.add_argument("--channels-last", action=argparse.BooleanOptionalAction)
-    speed.add_argument("--compile", "--torchcompile", action="store_true")
+    speed.add_argument("--compile", "--torchcompile", action="store_true", help="with torch.compile")
     speed.add_argument("--deterministic", action="store_true", help="bit-identical repeats on a GPU too, more slowly")
 
     run = train.add_argument_group("run")

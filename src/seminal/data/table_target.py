@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def checked_name(table: Table, target: str | None) -> str:
     if target is None:
         raise UserError(
             f"which column is the target? {table.file} has: {listed(names, 12)}. "
-            f"Add the one to predict, for example `--target {names[-1]}`."
+            f"Add the one to predict, for example `--target {shlex.quote(names[-1])}`."
         )
     if target not in names:
         way = "Write one of them after `--target`; the first line of a table must hold the names of its columns."

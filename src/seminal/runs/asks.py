@@ -46,6 +46,9 @@ class RecipeAsk:
     warmup_epochs: float | None = None
     label_smoothing: float | None = None
     loss: str | None = None
+    beta: float | None = None  # of a vae, and
+    annealing: float | None = None  # the share of the training in which it rises
+    discriminator_steps: int | None = None  # of a gan
     class_weights: str | None = None
     dropout: float | None = None
     augment: bool = True

@@ -19,7 +19,7 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of, plan_of
 from seminal.runs.shelf import papers, reading_of
 from seminal.train.transfer import layers_above
-from seminal.weights.matching import OURS, Fit, fit
+from seminal.weights.matching import OURS, Fit, fit, variant_for
 from seminal.weights.reading import checkpoint
 
 HEADS = ("head.", "pooler.")  # where a network has a head of many parts, they have such names; a pooler may go with it
@@ -154,9 +154,14 @@ def _fitted(start: str, paper: str, recipe: Recipe) -> Fit:
     if not path.exists():
         raise UserError(f"there is no {start} to start from: give the folder of a run, or a file of weights.")
     if not path.is_dir():
-        return fit(checkpoint(path), model, paper, recipe.model)
+        found = fit(checkpoint(path), model, paper, recipe.model)
+        _same_sums(variant_for(found.dialect, paper, recipe.variant), paper, start, recipe.variant)
+        return found
     folder = RunFolder.existing(path)
-    _same_paper(plan_of(folder), paper, start, recipe.variant)
+    other = plan_of(folder)
+    _same_paper(other, paper, start, recipe.variant)
+    if reading_of(paper, recipe.variant) is None:  # of text see `as_begun`
+        _same_sums(other.recipe.variant, paper, start, recipe.variant)
     return fit(folder.read_tensors("best.safetensors")[0], model, paper, recipe.model, OURS)
 
 
@@ -165,6 +170,16 @@ def _same_paper(other: Plan, paper: str, start: str, variant: str) -> None:
         raise UserError(
             f"{start} is a run of {other.recipe.variant}, and its weights do not fit {variant}. Train "
             f"{other.recipe.variant}, or start from a run of {variant}."
+        )
+
+
+def _same_sums(other: str, paper: str, start: str, variant: str) -> None:
+    """Refuses weights that fit, but were learned by a network that computes something else with them, such as one with its
+    strides elsewhere."""
+    if other != variant and _same_network(paper, other, variant):
+        raise UserError(
+            f"{start} has the weights of {other}, which computes otherwise than {variant} with the same weights "
+            f"(`seminal show {other}` tells how): write `seminal train {other} DATA --from {start}`."
         )
 
 

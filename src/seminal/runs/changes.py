@@ -150,7 +150,8 @@ def _schedule(recipe: Recipe, ask: RecipeAsk) -> Schedule:
 
 def _task(recipe: Recipe, ask: RecipeAsk) -> Any:
     known = {f.name for f in dataclasses.fields(recipe.task)}  # type: ignore[arg-type]
-    wanted = {"loss": ask.loss, "label_smoothing": ask.label_smoothing}
+    wanted: dict[str, Any] = {"loss": ask.loss, "label_smoothing": ask.label_smoothing}
+    wanted |= {"beta": ask.beta, "annealing": ask.annealing, "discriminator_steps": ask.discriminator_steps}
     wanted["balance"] = {None: None, "balanced": True, "none": False}.get(ask.class_weights, ask.class_weights)
     wanted = {name: value for name, value in wanted.items() if value is not None}
     for name in wanted:

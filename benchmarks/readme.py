@@ -8,6 +8,7 @@ python benchmarks/readme.py --check   leave with exit code 1 where one of them d
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -69,7 +70,8 @@ def measured(parts: Mapping[str, Part], root: Path = ROOT) -> str:
     for path, words in parts.items():
         if (root / path).exists():
             result = json.loads((root / path).read_text(encoding="utf-8"))
-            texts.append("\n".join([*words(result), "", f"`{result['command']}` · {_machine(result['machine'])}"]))
+            command = re.sub(r" --(out|kept) \S+", "", result["command"])  # where that machine put its files
+            texts.append("\n".join([*words(result), "", f"`{command}` · {_machine(result['machine'])}"]))
     return "\n\n".join(texts)
 
 

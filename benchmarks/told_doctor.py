@@ -13,7 +13,7 @@ def doctor(result: dict[str, Any]) -> Iterator[str]:
     found, guess = result["doctor"], result["guesses"][0]
     sick, well = found["top_1"]["n"], found["false_alarms"]["n"]
     yield f"**The doctor** on {sick} programs with known faults, on which its rules were developed (others will do worse),"
-    yield f"and on {well} healthy ones beside them; 95 % Wilson intervals."
+    yield f"and on {well} healthy ones beside them, which are not in the repository; 95 % Wilson intervals."
     rows = [
         (name, *(share(scores[key]) for key in ("top_1", "recall", "precision", "false_alarms")))
         for name, scores in (("doctor", found), (f"always says {guess['names'][0]}", guess["scores"]))

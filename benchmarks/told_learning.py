@@ -12,9 +12,9 @@ from told import grid, mean95_of, pm, sd_of
 def accuracy(result: dict[str, Any]) -> Iterator[str]:
     """resnet20 on a CIFAR-10 copy, beside a plain loop."""
     recipe, rows, difference = result["recipe"], result["rows"], result["difference"]
-    seeds = "1 seed" if difference["n"] == 1 else f"{difference['n']} seeds"
+    seeds = "1 seed" if difference["n"] == 1 else f"{difference['n']} seeds, mean ± 95 % interval"
     yield f"**Accuracy**: {result['model']}, {recipe['epochs']} epochs on {rows['train']} pictures of a CIFAR-10 copy"
-    yield f"whose pictures are small JPEGs (not comparable with published numbers), {seeds}, mean ± 95 % interval if n > 1."
+    yield f"whose pictures are small JPEGs (not comparable with published numbers), {seeds}."
     lines = []
     for name in ("seminal", "reference"):
         found = result[name]
@@ -135,15 +135,17 @@ def multi30k(result: dict[str, Any]) -> Iterator[str]:
     widths = sorted({score["beam"] for r in results for score in r["scores"]})
     yield "**Multi30k**, English to German, with default recipes, 1 seed: sacreBLEU on the test set of 2016, by the beam of"
     yield "the search and by the weights: best on the validation set, after the last step, or averaged over the last epochs."
-    rows = []
+    rows: dict[tuple[str, ...], list[str]] = {}  # weights that score the same are the same
     for r in results:
         for weights in dict.fromkeys(score["weights"] for score in r["scores"]):
             found = {score["beam"]: score for score in r["scores"] if score["weights"] == weights}
             bleu = [f"{found[n]['sacrebleu']:.2f}" if n in found else "–" for n in widths]
             minutes = f"{r['training_seconds'] / 60:.0f} ({r['threads']})"
-            rows.append((r["model"], minutes, weights, *bleu, f"{found[max(found)]['chrf']:.1f}"))
+            key = r["model"], minutes, *bleu, f"{found[max(found)]['chrf']:.1f}"
+            rows.setdefault(key, []).append(weights)
+    lines = [(model, minutes, ", ".join(same), *rest) for (model, minutes, *rest), same in rows.items()]
     heads = ("model", "minutes of training (threads)", "weights", *(f"beam {n}" if n > 1 else "greedy" for n in widths))
-    yield from grid((*heads, "chrF, widest beam"), rows)
+    yield from grid((*heads, "chrF, widest beam"), lines)
     yield ""
     _, _, signature = results[0]["scores"][0]["signature"].partition(" · ")  # without the search
     yield f"`{signature}`"

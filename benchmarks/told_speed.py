@@ -25,7 +25,7 @@ def images(result: dict[str, Any]) -> Iterator[str]:
         )
         for r in result["results"]
     ]
-    yield from grid((*heads, "loop's cost over the bare step", "share of matrix rate"), rows)
+    yield from grid((*heads, "loop's cost over the bare step", "share of the rate of large matrix products"), rows)
 
 
 def models(result: dict[str, Any]) -> Iterator[str]:

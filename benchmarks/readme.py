@@ -30,6 +30,7 @@ FIRST: Mapping[str, Part] = {  # what README.md shows
     f"{EXPERIMENTS}/multi30k.json": told_learning.multi30k,
     f"{BENCHMARKS}/bert.json": told_speed.bert,
     f"{BENCHMARKS}/doctor.json": told_doctor.doctor,
+    f"{BENCHMARKS}/doctor_cures.json": told_doctor.cures,
     f"{BENCHMARKS}/doctor_strangers.json": told_doctor.strangers,
     f"{BENCHMARKS}/killed.json": told_doctor.killed,
 }
@@ -64,13 +65,18 @@ the first ones. Generated pages of their own: [faithful.md](faithful.md), [gener
 [sequences.md](sequences.md), on what layers cost and how far back networks look."""
 
 
+LOCAL = (
+    r" --(?:out|kept) \S+| --only(?: \S+\.py)+"  # of a command: where that machine put its files, and a list of many
+)
+
+
 def measured(parts: Mapping[str, Part], root: Path = ROOT) -> str:
     """The tables of those results that there are."""
     texts = []
     for path, words in parts.items():
         if (root / path).exists():
             result = json.loads((root / path).read_text(encoding="utf-8"))
-            command = re.sub(r" --(out|kept) \S+", "", result["command"])  # where that machine put its files
+            command = re.sub(LOCAL, "", result["command"])
             texts.append("\n".join([*words(result), "", f"`{command}` · {_machine(result['machine'])}"]))
     return "\n\n".join(texts)
 

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
-from seminal.core import UserError
+from seminal.core import Order, UserError
 from seminal.doctor import diagnose, remedies
 from seminal.doctor.program import Program, from_file, from_function
 from seminal.doctor.remedies.outputs import with_metric
-from seminal.doctor.rows import reloaded, rows_of, shuffled
+from seminal.doctor.rows import reloaded, rows_of, same_rows, shuffled
+from seminal.runs.patient import Batches
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -223,3 +224,12 @@ def test_a_numbering_that_is_better_by_chance_is_no_bug() -> None:
         verdict = diagnose.check(from_function(lambda seed, train=train, val=val: program(train, val)))
         named += [finding.illness for finding in verdict.findings]
     assert "label_bug" not in named
+
+
+def test_of_two_of_our_loaders_it_is_known_whether_they_give_the_same_rows() -> None:
+    source: Any = object()
+    one, other = Batches(source, Order("val", 4)), Batches(source, Order("val", 4))
+    other.epoch = 3  # it was read before
+    assert same_rows(one, other)
+    assert not same_rows(one, Batches(source, Order("val", 8)))
+    assert not same_rows([torch.ones(2)], [torch.ones(2)]), "of others only the very same one is known"

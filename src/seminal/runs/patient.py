@@ -82,7 +82,7 @@ class Batches:
 
     source: Source
     order: Order
-    epoch: int = field(default=0, init=False)
+    epoch: int = field(default=0, init=False, compare=False)
 
     def __len__(self) -> int:
         return self.source.steps(self.order)

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PAGE = Path(__file__).parents[1] / "docs" / "bad_input.md"
 HEAD = """# Bad input
 
-What `seminal` says to mistakes. Each gets exit code 2 (but for a note, after which the run goes on), and nothing is written over, lost or
-left half made.
-This table is written by `tests/test_bad_input.py`, which makes every one of these mistakes.
+What `seminal` says to mistakes. Each gets exit code 2 (but for a note, after which the run goes on), and nothing is
+written over, lost or left half made. This table is written by `tests/test_bad_input.py`, which makes every one of
+these mistakes.
 
 | you did | it says |
 |---|---|

@@ -416,6 +416,14 @@ def tuned(folder, variant, data, name, *words):
     return out, *model_of(folder, name)
 
 
+@pytest.mark.parametrize(("width", "rate"), [(32, 1.0), (128, 0.6), (256, 0.3), (768, 0.1), (1024, 0.075)])
+def test_a_narrow_network_goes_on_in_larger_steps(width, rate):
+    recipe = replace(recipes.modern("bert", spec("labelled")), model=replace(bert.BASE, width=width))
+    assert recipes.begun(recipe).body_rate == pytest.approx(rate)
+    for other in (recipes.paper("bert", spec("labelled")), replace(recipe, body_rate=1.0)):
+        assert recipes.begun(other) == other
+
+
 def test_weights_go_from_words_to_any_head_and_on(begun):
     _, before = model_of(begun, "pre")
     out, recipe, model = tuned(begun, "bert-no-nsp", "set.tsv", "classes", "--layer-decay", "0.5", "--lr", "1e-7")
@@ -424,7 +432,8 @@ def test_weights_go_from_words_to_any_head_and_on(begun):
     assert recipe.model == replace(before.config, head="class", outputs=2)
     anew = {"head.linear.weight", "head.linear.bias", "pooler.weight", "pooler.bias"}
     assert set(recipe.transfer.anew) == set(recipe.transfer.head) == anew
-    assert (recipe.transfer.body_rate, recipe.transfer.layer_decay) == (recipes.LEARNED, 0.5)
+    share = min(1.0, recipes.LEARNED * 768 / before.config.width)  # 5e-5 in a network as wide as the paper's
+    assert (recipe.transfer.body_rate, recipe.transfer.layer_decay) == (share, 0.5)
     for name, value in before.state_dict().items():
         if not name.startswith("head."):
             torch.testing.assert_close(model.state_dict()[name], value, rtol=0, atol=1e-4)

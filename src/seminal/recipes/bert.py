@@ -17,7 +17,7 @@ DEFAULT = "modern"
 BERT_ADAM = Optim("bertadam", eps=1e-6, weight_decay=0.01, decay_all=False)
 WINDOW = 512  # tokens
 STEPS, WARMUP = 1_000_000, 10_000
-LEARNED = 0.1  # of a new head's rate: what was learned from plain text is changed by smaller steps
+LEARNED = 0.1  # of a new head's rate, in a network of the base's width: what was learned is changed by smaller steps
 
 
 def reading(variant: str) -> Reading:
@@ -134,7 +134,8 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
             "epochs": "few epochs without the correction make runs fail: Mosbach et al. 2021, Zhang et al. 2021",
             "batch": "32 texts",
             "lr": "of a new head, and of a network that learns from nothing",
-            "body_rate": "5e-5 of what was learned before: the paper's largest",
+            "body_rate": "5e-5 of what was learned before, the paper's largest; in narrower networks more, up to the "
+            "3e-4 that the authors tried for their small ones (their program's notes of March 2020)",
             "optim": "with the correction of the first steps: Mosbach et al. 2021; β2 of Liu et al. 2019",
             "schedule": "a rise over a tenth of the steps, then a straight line to 0: Mosbach et al. 2021",
             "patience": "training ends when validation no longer improves",
@@ -151,3 +152,10 @@ def modern(variant: str, spec: DataSpec) -> Recipe:
     epochs, lr = (20, 1e-3) if config.width < BASE.width else (10, 1e-4)
     sources = {**recipe.sources, **told}
     return replace(recipe, epochs=epochs, batch=2048, lr=lr, patience=5, body_rate=1.0, sources=sources)
+
+
+def begun(recipe: Recipe) -> Recipe:
+    """The recipe for a network that has learned before: narrower ones go on in larger steps, up to those of the head."""
+    if recipe.body_rate != LEARNED:
+        return recipe
+    return replace(recipe, body_rate=min(1.0, LEARNED * BASE.width / recipe.model.width))

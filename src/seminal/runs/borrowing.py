@@ -17,7 +17,7 @@ from seminal.runs.asks import DataAsk, RecipeAsk
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of, plan_of
-from seminal.runs.shelf import papers, reading_of
+from seminal.runs.shelf import papers, reading_of, recipes_of
 from seminal.train.transfer import layers_above
 from seminal.weights.matching import OURS, Fit, fit, variant_for
 from seminal.weights.reading import checkpoint
@@ -99,14 +99,17 @@ def known_text(ask: RecipeAsk, data: DataAsk, paper: str, variant: str) -> Known
 
 
 def as_begun(recipe: Recipe, paper: str, ask: RecipeAsk, spec: DataSpec) -> Recipe:
-    """The recipe with the network of the run that training starts from, whatever size it would choose for the data. What
-    the variant asked for has otherwise than that of the run, it keeps."""
+    """The recipe with the network of the run that training starts from, whatever size it would choose for the data, and
+    with what the recipe's ``begun`` says of that size. What the variant asked for has otherwise than that of the run, it
+    keeps."""
     assert ask.start is not None
     other, variants = plan_of(RunFolder.existing(Path(ask.start).expanduser())).recipe, papers()[paper].variants
     own, before = variants[recipe.variant], variants[other.variant]
     names = [field.name for field in dataclasses.fields(own) if getattr(own, field.name) != getattr(before, field.name)]
     model = replace(other.model, **{name: getattr(own, name) for name in names})
-    return replace(recipe, model=model.fitted(spec))
+    recipe = replace(recipe, model=model.fitted(spec))
+    module = recipes_of(paper)
+    return module.begun(recipe) if hasattr(module, "begun") else recipe
 
 
 def load(model: nn.Module, plan: Plan) -> None:

@@ -17,7 +17,7 @@ from seminal.runs.asks import DataAsk, RecipeAsk
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of, plan_of
-from seminal.runs.shelf import papers, reading_of, recipes_of
+from seminal.runs.shelf import begun_by, papers, reading_of
 from seminal.train.transfer import layers_above
 from seminal.weights.matching import OURS, Fit, fit, variant_for
 from seminal.weights.reading import checkpoint
@@ -108,8 +108,8 @@ def as_begun(recipe: Recipe, paper: str, ask: RecipeAsk, spec: DataSpec) -> Reci
     names = [field.name for field in dataclasses.fields(own) if getattr(own, field.name) != getattr(before, field.name)]
     model = replace(other.model, **{name: getattr(own, name) for name in names})
     recipe = replace(recipe, model=model.fitted(spec))
-    module = recipes_of(paper)
-    return module.begun(recipe) if hasattr(module, "begun") else recipe
+    begun = begun_by(paper)
+    return begun(recipe) if begun else recipe
 
 
 def load(model: nn.Module, plan: Plan) -> None:

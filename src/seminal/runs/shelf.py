@@ -71,6 +71,12 @@ def reading_of(name: str, variant: str) -> Reading | None:
     return reading(variant) if reading else None
 
 
+def begun_by(name: str) -> Callable[[Recipe], Recipe] | None:
+    """What a paper's recipes change for a network that has learned before, once its size is known; None: nothing."""
+    begun: Callable[[Recipe], Recipe] | None = vars(recipes_of(name)).get("begun")
+    return begun
+
+
 def recipe_by_name(name: str, variant: str, spec: DataSpec, ask: str | None) -> Recipe:
     """The recipe ``ask`` (paper, modern or FILE.py; None: the default) of a model, adapted to the data."""
     module = recipes_of(name)

@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # what the be
 from keeping import Cells, command, place
 from measuring import arguments, machine, mean95, silent
 from seminal.core import Order
+from seminal.data.labelled_columns import columns_of
+from seminal.data.labelled_table import text_table
 from seminal.data.lines import lines
 from seminal.report.terminal import table
 from seminal.runs import training
@@ -32,6 +34,7 @@ from seminal.runs.making import Maker
 from seminal.runs.plan import best_model, plan_of, source_of
 from seminal.train.evaluate import scored
 
+UNFIT = "[],'"  # for the name of a folder
 SPEECHES = 50  # of a play without scenes make one document
 
 
@@ -43,6 +46,7 @@ class Learner:
     before: str | None  # the variant that is pre-trained; None: nothing is
     variant: str  # the variant that is fine-tuned
     freeze: bool = False
+    task: bool = False  # the training texts of the tasks, without their labels, are pre-trained on too
 
 
 LEARNERS = (
@@ -50,6 +54,7 @@ LEARNERS = (
     Learner("no pre-training", None, "bert"),
     Learner("features of BERT (frozen), BiLSTM", "bert", "bert-features", freeze=True),
     Learner("no next sentence", "bert-no-nsp", "bert-no-nsp"),
+    Learner("no next sentence, tasks' texts read too", "bert-no-nsp", "bert-no-nsp", task=True),
     Learner("left to right", "bert-ltr", "bert-ltr"),
     Learner("left to right + BiLSTM", "bert-ltr", "bert-ltr-bilstm"),
     Learner("always [MASK]", "bert-always-mask", "bert-always-mask"),
@@ -59,16 +64,26 @@ LEARNERS = (
 METRICS = ("top1", "loss")
 
 
-def corpus(asked: argparse.Namespace) -> Path:
-    """All plain text in one file: documents with an empty line between them."""
-    path: Path = asked.runs / "corpus.txt"
+def corpus(learner: Learner, asked: argparse.Namespace) -> Path:
+    """All plain text in one file: documents with an empty line between them. What is held out comes from its end, so the
+    tasks' texts stand first, and perplexities are of the same text with and without them."""
+    path: Path = asked.runs / ("corpus-and-tasks.txt" if learner.task else "corpus.txt")
     if not path.exists():
-        documents = [document for folder in asked.text for file in texts_in(folder) for document in documents_of(file)]
+        documents = [row for folder in asked.labelled for row in training_texts(folder)] if learner.task else []
+        documents += [document for folder in asked.text for file in texts_in(folder) for document in documents_of(file)]
         documents += [[line for line in text.splitlines() if line.strip()] for text in topics.values()]
         documents = documents[::10] if asked.quick else documents
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n\n".join("\n".join(document) for document in documents if document) + "\n", encoding="utf-8")
     return path
+
+
+def training_texts(folder: Path) -> list[list[str]]:
+    """Those of a labelled set, each row a document; its labels are not read."""
+    (file,) = (file for file in sorted(folder.iterdir()) if "train" in file.name)
+    records = text_table(file)
+    columns = columns_of(records, None, None)
+    return [[cells[place].strip() for place in columns.texts] for cells in records.records[columns.header :]]
 
 
 def texts_in(folder: Path) -> Iterator[Path]:
@@ -115,16 +130,17 @@ def learned(variant: str, data: Path, name: str, ask: RecipeAsk, asked: argparse
     return RunFolder.existing(path)
 
 
-def pre_trained(variant: str, asked: argparse.Namespace) -> RunFolder:
+def pre_trained(learner: Learner, variant: str, asked: argparse.Namespace) -> RunFolder:
     """On the corpus."""
     ask = RecipeAsk(epochs=1 if asked.quick else asked.epochs)
-    return learned(variant, corpus(asked), f"before-{variant}", ask, asked)
+    name = f"before-{variant}{'-and-tasks' if learner.task else ''}"
+    return learned(variant, corpus(learner, asked), name, ask, asked)
 
 
 def measured(cell: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
     """A fine-tuning, and its scores on the test set."""
     learner = next(each for each in LEARNERS if each.name == cell["learner"])
-    before = pre_trained(learner.before, asked) if learner.before else None
+    before = pre_trained(learner, learner.before, asked) if learner.before else None
     data = next(path for path in asked.labelled if path.name == cell["data"])
     ask = RecipeAsk(
         seed=cell["seed"],
@@ -132,7 +148,7 @@ def measured(cell: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
         freeze=learner.freeze,
         epochs=1 if asked.quick else None,
     )
-    name = f"{learner.name.replace(' ', '-').replace('[', '').replace(']', '')}-{data.name}-{cell['seed']}"
+    name = f"{''.join(c for c in learner.name.replace(' ', '-') if c not in UNFIT)}-{data.name}-{cell['seed']}"
     folder = learned(learner.variant, data, name, ask, asked)
     plan, device = plan_of(folder), device_for(asked.device)
     source = source_of(folder, plan, device)

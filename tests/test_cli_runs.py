@@ -54,7 +54,7 @@ def test_eval_gives_the_best_row_of_the_metrics(tmp_path, made):
     for name, value in got.items():
         if f"val_{name}" in best:
             assert value == pytest.approx(float(best[f"val_{name}"]), rel=1e-4, abs=1e-6), name
-    assert got["rows"] == len(table(run / "predictions.csv"))
+    assert got["rows"] == len(table(run / "predictions-val.csv"))
 
 
 def test_eval_of_the_last_weights_is_the_last_row(tmp_path):
@@ -75,7 +75,7 @@ def test_ten_crops_are_the_mean_of_ten(tmp_path):
 def test_predictions_for_pictures_are_those_of_validation(tmp_path):
     run = copy(pictures_run(), tmp_path)
     done("eval", run.name, folder=tmp_path)
-    known = table(run / "predictions.csv")
+    known = table(run / "predictions-val.csv")
     data = Path(json.loads((run / "recipe.json").read_text())["data"]["data"])
     files = [str(data / row["row"]) for row in known]
     out = done("predict", run.name, *files, "--csv", "guess.csv", folder=tmp_path)
@@ -98,7 +98,7 @@ def test_predictions_for_a_table_are_those_of_validation(tmp_path):
     ]
     guessed = {line["input"]: line["y"] for line in lines}
     assert len(guessed) == 120
-    for row in table(run / "predictions.csv"):
+    for row in table(run / "predictions-val.csv"):
         assert guessed[row["row"]] == pytest.approx(float(row["y predicted"]), rel=1e-5)
         line = int(row["row"].split(":")[1])
         assert float(row["y true"]) == pytest.approx(
@@ -123,7 +123,7 @@ def test_other_data_are_read_as_the_runs_own_were(tmp_path):
     large = [line for line in lines[1:] if float(line.split(",")[3]) > 101]
     (tmp_path / "large.csv").write_text("\n".join([lines[0], *large]) + "\n")
     got = json.loads(done("eval", run.name, "--data", "large.csv", "--json", folder=tmp_path))
-    scored = table(run / "predictions.csv")
+    scored = table(run / "predictions-all-large.csv")
     assert got["rows"] == len(scored) == len(large)
     guessed = [
         json.loads(line)["y"] for line in done("predict", run.name, "large.csv", "--json", folder=tmp_path).splitlines()
@@ -143,7 +143,7 @@ def test_other_pictures_in_other_folders(tmp_path):
     assert "`green2`" in said.err
     (tmp_path / "wrapped" / "inner" / "green2").rename(tmp_path / "wrapped" / "inner" / "red")
     got = json.loads(done("eval", run.name, "--data", "wrapped", "--json", folder=tmp_path))
-    rows = table(run / "predictions.csv")
+    rows = table(run / "predictions-train-wrapped.csv")
     assert got["rows"] == len(rows) == 12
     done("predict", run.name, "wrapped", "--csv", "guess.csv", folder=tmp_path)
     guessed = {row["input"].removeprefix("wrapped/inner/"): row["predicted"] for row in table(tmp_path / "guess.csv")}

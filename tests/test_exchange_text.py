@@ -575,7 +575,7 @@ def test_other_texts_are_scored_with_the_runs_words_and_classes(tmp_path):
     (tmp_path / "new.tsv").write_text("this strange film is awful\tbad\nawful , awful\tbad\nawful film\tbad\n")
     got = json.loads(done("eval", "runs/run", "--data", "new.tsv", "--json", folder=tmp_path))
     assert (got["split"], got["rows"], got["top1"]) == ("all", 3, 1.0)
-    lines = (tmp_path / "runs" / "run" / "predictions.csv").read_text().splitlines()
+    lines = (tmp_path / "runs" / "run" / "predictions-all-new.csv").read_text().splitlines()
     assert lines[1].startswith("new.tsv:")
     assert ",bad,bad," in lines[1]
     (tmp_path / "mixed.tsv").write_text("a fine film\tgood\na film\tmiddling\n")

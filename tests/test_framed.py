@@ -484,7 +484,8 @@ def scores(folder: Path, *words: str) -> dict[str, float]:
 
 
 def predictions(run: Path) -> list[list[str]]:
-    with (run / "predictions.csv").open(newline="") as file:
+    (path,) = run.glob("predictions-*.csv")
+    with path.open(newline="") as file:
         return list(csv.reader(file))[1:]
 
 

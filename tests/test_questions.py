@@ -534,7 +534,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_answers_by_heart(run: Path):
     said = json.loads(done("eval", "runs/it", "--json", folder=run))
     assert said["exact"] == said["f1"] == said["HasAns_exact"] == said["NoAns_exact"] == 1
-    predictions = json.loads((run / "runs" / "it" / "predictions.json").read_text())
+    predictions = json.loads((run / "runs" / "it" / "predictions-val.json").read_text())
     assert squad_rules.scores(people(impossible=True), predictions) == {"exact": 100, "f1": 100, "total": 24}
     assert "24 questions, 18 with an answer" in done("eval", "runs/it", folder=run)
     report = report_data.from_json((run / "runs" / "it" / "report.json").read_text())

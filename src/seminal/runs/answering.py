@@ -182,12 +182,14 @@ def threshold_of(folder: RunFolder) -> float | None:
 # --------------------------------------------------------------------------------------------------- eval, and the report
 
 
-def evaluated(folder: RunFolder, said: Sequence[Reply], threshold: float | None) -> tuple[dict[str, float], str]:
-    """The scores, and how they were made; writes ``predictions.json``, {id: answer}, as SQuAD's own program reads it."""
+def evaluated(
+    folder: RunFolder, file: str, said: Sequence[Reply], threshold: float | None
+) -> tuple[dict[str, float], str]:
+    """The scores, and how they were made; writes ``file``, {id: answer}, as SQuAD's own program reads it."""
     threshold = threshold_of(folder) if threshold is None else threshold
     asked = [reply.question for reply in said]
     found = {reply.question.id: reply.text(threshold) for reply in said}
-    folder.write("predictions.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    folder.write(file, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     numbers = scores(found, asked)
     many = f"{len(asked):,} questions, {sum(bool(question.answers) for question in asked):,} with an answer"
     how = "each is answered" if threshold is None else f"no answer above a threshold of {threshold:.4g}"

@@ -65,7 +65,8 @@ class EvalAsk:
 
 
 def evaluate(ask: EvalAsk) -> int:
-    """Score the run's weights on a split of its own data, or of other data; writes ``predictions.csv``."""
+    """Score the run's weights on a split of its own data, or of other data; writes ``predictions-SPLIT.csv``, with the
+    name of the other data at its end."""
     folder, split, weights = RunFolder.existing(ask.run), ask.split, ask.weights
     plan = plan_of(folder)
     device = device_for(plan.run.device)
@@ -83,28 +84,28 @@ def evaluate(ask: EvalAsk) -> int:
     recipe = plan.recipe
     model = laid_out(best_model(folder, plan, device, weights), recipe.precision or Precision())
     order = Order(split, max(recipe.batch, 128), scaling=recipe.scaling)
-    signature, written = "", "predictions.csv"
+    signature, stem = "", f"predictions-{split}" + (f"-{Path(ask.data).stem}" if ask.data else "")
+    written = f"{stem}.{'json' if isinstance(source, QuestionSource) else 'csv'}"
+    path = folder.path / written
     if isinstance(source, PairsSource):
         metrics, signature, lines = text_scores.translation(model, source, order, Beam(ask.beam, alpha=ask.alpha))
         metrics = recipe.task.summary(scored(model, source, recipe, order)) | metrics
-        _write_csv(folder.path / "predictions.csv", text_scores.HEAD, lines)
+        _write_csv(path, text_scores.HEAD, lines)
     elif source.spec.kind in ("stream", "documents"):
         metrics = recipe.task.summary(scored(model, source, recipe, order))
         metrics = text_scores.language(metrics, source.spec, split) if isinstance(recipe.task, Language) else metrics
     elif isinstance(source, QuestionSource):
-        said, written = answering.replies(model, source, recipe, split), "predictions.json"
-        found, signature = answering.evaluated(folder, said, ask.threshold)
+        said = answering.replies(model, source, recipe, split)
+        found, signature = answering.evaluated(folder, written, said, ask.threshold)
         metrics = recipe.task.summary(scored(model, source, recipe, order)) | found
     elif source.spec.kind == "tagged":
         metrics = recipe.task.summary(scored(model, source, recipe, order))
-        _write_csv(
-            folder.path / "predictions.csv", text_scores.HEAD, text_predictions.tagged(model, source, recipe, order)
-        )
+        _write_csv(path, text_scores.HEAD, text_predictions.tagged(model, source, recipe, order))
     else:
         metrics = _ten_crops(model, source, recipe, order) if ask.ten_crop else {}
         sums = {} if metrics else scored(model, source, recipe, order)
         metrics = metrics or recipe.task.summary(sums) | agreement.of_two_classes(sums)
-        metrics |= _write_predictions(folder, model, source, recipe, order)
+        metrics |= _write_predictions(path, model, source, recipe, order)
     if ask.as_json:
         rows = source.spec.counts[split]
         signed = {"signature": signature} if signature else {}
@@ -151,9 +152,7 @@ def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -
     return metrics
 
 
-def _write_predictions(
-    folder: RunFolder, model: nn.Module, source: Source, recipe: Recipe, order: Order
-) -> dict[str, float]:
+def _write_predictions(path: Path, model: nn.Module, source: Source, recipe: Recipe, order: Order) -> dict[str, float]:
     """Gives how well the numbers agree with the true ones, where there is one for each row."""
     spec = source.spec
     scale, shift = spec.target_std or (1.0,) * spec.outputs, spec.target_mean or (0.0,) * spec.outputs
@@ -182,7 +181,7 @@ def _write_predictions(
         head = ["row", *unasked]
     elif not spec.classes:
         head = ["row", *(f"{n} true" for n in spec.target_names), *(f"{n} predicted" for n in spec.target_names)]
-    _write_csv(folder.path / "predictions.csv", head, lines)
+    _write_csv(path, head, lines)
     return agreement.of_numbers(numbers) if len(spec.target_names) == 1 else {}
 
 

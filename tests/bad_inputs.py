@@ -81,6 +81,8 @@ MISTAKES = [
     Mistake("a flag without its value", "train resnet20 digits --opt", ("--opt", "value")),
     Mistake("a negative rate", "train resnet20 digits --lr -1", ("--lr", "above zero")),
     Mistake("no epochs", "train resnet20 digits --epochs 0", ("--epochs", "above zero")),
+    Mistake("more epochs than a life has", "train resnet20 digits --epochs 99999999999", ("at most 1,000,000",)),
+    Mistake("a rate that bursts", "train mlp digits --lr 1e9 --dry-run", ("before step 2", "--lr")),
     Mistake("twice all rows held out", "train resnet20 digits --val-fraction 2", ("between 0 and 1",)),
     Mistake("momentum for Adam", "train resnet20 digits --opt adam --momentum 0.9", ("--momentum", "sgd")),
     Mistake("an optimiser that is none", "train resnet20 digits --opt lion", ("`lion`", "adamw")),

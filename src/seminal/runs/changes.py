@@ -34,6 +34,7 @@ SCHEDULES: dict[str, Schedule] = {
 }
 RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "adadelta": 1.0, "sgd": 0.1}
 RATES |= {"bertadam": 1e-4}
+MOST_EPOCHS = 1_000_000
 MANY = 40  # parts of a tuple: of more, the first are shown
 
 
@@ -78,6 +79,11 @@ def _refuse_nonsense(ask: RecipeAsk) -> None:
     for flag, value in positive.items():
         if value is not None and not 0 < value < float("inf"):
             raise UserError(f"--{flag} {value} makes no sense: it must be above zero.")
+    if ask.epochs is not None and ask.epochs > MOST_EPOCHS:
+        raise UserError(
+            f"--epochs {ask.epochs} would never end: write at most {MOST_EPOCHS:,}. Ctrl-C ends a run, and "
+            "`seminal resume` goes on with it."
+        )
     shares: dict[str, float | None] = {
         "label-smoothing": ask.label_smoothing,
         "dropout": ask.dropout,

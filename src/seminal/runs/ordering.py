@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from seminal.runs.plan import model_of
 from seminal.runs.shelf import paper_of
 from seminal.train import distributed
 from seminal.train.loop import train as steps_of
+from seminal.train.nonfinite import NonFiniteError
 
 A = TypeVar("A", DataAsk, RecipeAsk, RunAsk)
 
@@ -122,12 +124,17 @@ def _dry(make: Maker) -> int:
     model = model_of(plan, device_for(plan.run.device))
     load(model, plan)
     recipe = replace(plan.recipe, precision=plan.recipe.precision or Precision())
-    for step in steps_of(model, source, recipe):
-        loss, norm = sum(step.loss.values()), sum(step.grad_norm.values())
-        if distributed.rank() == 0:
-            say("step", f"{step.number}: loss {loss:.4g}, gradient norm {norm:.3g}")
-        if step.number == 2:
-            break
+    try:
+        for step in islice(steps_of(model, source, recipe), 2):
+            loss, norm = sum(step.loss.values()), sum(step.grad_norm.values())
+            if distributed.rank() == 0:
+                say("step", f"{step.number}: loss {loss:.4g}, gradient norm {norm:.3g}")
+    except NonFiniteError as error:
+        rows = training.named(error, source)
+        raise UserError(
+            f"the dry run stopped before step {error.step}: {error.cause}.{rows} Nothing was written. Try a smaller --lr, or "
+            "mend the data."
+        ) from None
     batch = next(source.batches(Order("val", recipe.batch, scaling=recipe.scaling)))
     if distributed.rank() == 0:
         say("dry run", f"all is well: {len(batch['index'])} validation rows read too; nothing was written")

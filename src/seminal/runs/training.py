@@ -36,6 +36,7 @@ from seminal.train.precision import chosen, described, laid_out, measured
 from seminal.train.state import State
 
 STOPPED = 130  # the exit code of a program ended with Ctrl-C
+SAMPLE = 1_000  # rows of the training split that are scored at the end of an epoch, or a few more
 
 
 @dataclass
@@ -186,7 +187,8 @@ def _score(run: Run, step: Step) -> dict[str, float | None]:
     recipe, source = run.plan.recipe, run.source
     val = Order("val", max(recipe.batch, 128), scaling=recipe.scaling)
     train_rows = replace(val, split="train", shuffle=True)
-    batches = max(1, min(source.steps(val), 1_000 // val.batch))
+    steps = source.steps(val)
+    batches = max(1, min(steps, SAMPLE * steps // max(1, source.spec.counts["val"])))  # text has batches of tokens
     with weights(run.model, run.state.best_weights()):
         on_val = recipe.task.summary(scored(run.model, source, recipe, val))
         if isinstance(source, QuestionSource):
@@ -288,12 +290,17 @@ def _farewell(run: Run) -> None:
     say("next", portrait.next_commands(run.folder, run.plan, run.source.spec)[0][0], wrap=False)
 
 
-def _told(run: Run, error: NonFiniteError) -> str:
-    names = [run.source.name("train", row) for row in error.rows[:5]]
+def named(error: NonFiniteError, source: Source) -> str:
+    """`` Rows: a.png, b.png.``, where it lies with some of them."""
+    names = [source.name("train", row) for row in error.rows[:5]]
     more = f" and {len(error.rows) - 5} more" if len(error.rows) > 5 else ""
-    rows = f" Rows: {', '.join(names)}{more}." if names else ""
+    return f" Rows: {', '.join(names)}{more}." if names else ""
+
+
+def _told(run: Run, error: NonFiniteError) -> str:
+    rows = named(error, run.source)
     clipped = ", or with --clip-grad 1" if run.plan.recipe.clip is None else ""
-    mended = ", or with those rows mended" if names else ""
+    mended = ", or with those rows mended" if rows else ""
     return (
         f"training stopped before step {error.step}: {error.cause}.{rows}{broken(run.diary.vitals, error)} The last good "
         f"weights are in {run.folder.path}/last.state. Start again with a smaller --lr{clipped}{mended}."

@@ -58,6 +58,9 @@ def import_weights(ask: ImportAsk) -> int:
         folder.write_tensors(name, whole, {"variant": variant})
     say("imported", f"{parameters(model):,} parameters of {variant}, {len(labels)} classes, {peer}'s names")
     say("read as", _reading(folder))
+    guessed = [flag for flag in ("size", "mean", "std") if getattr(ask, flag) is None]
+    if guessed:
+        say("", f"a guess, which weights cannot confirm: {', '.join(f'--{flag}' for flag in guessed)} say otherwise")
     say("next", f"seminal predict {folder.path} YOUR.png", wrap=False)
     say("", f"seminal train {variant} DATA --from {folder.path}", wrap=False)
     return 0

@@ -29,8 +29,11 @@ from command_line import (
     typed,
 )
 from seminal.cli.verbs import parser
-from seminal.core import Fact
+from seminal.core import DataSpec, Fact
+from seminal.recipes import bert
 from seminal.runs import verifying
+from seminal.runs.asks import RecipeAsk
+from seminal.runs.changes import changed
 from seminal.runs.shelf import papers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -273,6 +276,15 @@ def test_each_override_is_in_the_recipe_and_said_as_a_departure(tmp_path, flags,
         at = at[int(key)] if isinstance(at, list) else at[key]
     assert at == value
     assert not list(tmp_path.iterdir()), "--print-config writes nothing"
+
+
+def test_a_warm_up_in_epochs_where_the_paper_counts_steps(tmp_path):
+    """BERT's million steps: an epoch of warm-up is as many steps as an epoch has."""
+    spec = DataSpec("text", "documents", {"train": 40}, vocabulary={"text": 100}, longest={"text": 32})
+    spec = replace(spec, tokens={"train": 1200}, batched_by="tokens")
+    long = replace(bert.paper("bert-tiny", spec), batch=400)
+    schedule = changed(long, RecipeAsk(warmup_epochs=2.0), spec).schedule
+    assert schedule.share * long.steps == pytest.approx(2 * 1200 / 400)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 
 from seminal.core import Memory, UserError
 from seminal.decode.beam import Beam, beam
-from seminal.decode.rules import Rules
+from seminal.decode.rules import Rules, translating
 from seminal.decode.sampling import GREEDY, Sampling, write
 from seminal.papers.transformer import BASE, Transformer
 from seminal.pieces.tokens import BEGIN, END, PAD
@@ -109,6 +109,30 @@ def test_padding_and_neighbours_change_nothing(width):
         assert torch.allclose(alone.scores[0], together.scores[row], atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [0, 1, 3])
+def test_how_long_a_translation_may_be_is_its_own_affair(width, monkeypatch):
+    """A sentence that never ends is cut off at the same place alone and beside a longer one."""
+    monkeypatch.setattr("seminal.decode.rules.ROOM", 3)
+    model, source = translator(seed=3), sources()
+    end = torch.full((VOCABULARY,), 0.0)
+    end[END] = -50.0
+    step = model.step
+    monkeypatch.setattr(model, "step", lambda *given: (step(*given)[0] + end, step(*given)[1]))
+
+    def found(some: torch.Tensor) -> torch.Tensor:
+        given, rules = translating(some)
+        done = beam(model, some, given, Beam(width), rules) if width else write(model, some, given, rules)
+        return done.tokens[:, 0]
+
+    together = found(source)
+    for row, words in enumerate((5, 3, 2)):
+        alone = found(source[row : row + 1, :words])[0]
+        assert len(alone) == 1 + words + 3
+        assert torch.equal(
+            together[row], torch.nn.functional.pad(alone, (0, together.shape[1] - len(alone)), value=PAD)
+        )
+
+
 def test_a_wider_beam_is_never_worse_when_everything_fits():
     model, source = translator(seed=5), sources()
     scores = [
@@ -177,6 +201,9 @@ def test_top_k_and_top_p_leave_out_what_is_improbable():
     least = float(share[order[0]] + 0.5 * share[order[1]])  # the second is needed to reach it, the third is not
     found = write(model, source, begun(500), Rules(longest=1), Sampling(1.0, top_p=least)).tokens[:, 0, 1]
     assert set(found.tolist()) == set(order[:2])
+    half = Sampling(1.0, top_k=2, top_p=0.5)  # of the two that top-k leaves, the first has more than half
+    found = write(model, source, begun(500), Rules(longest=1), half).tokens[:, 0, 1]
+    assert set(found.tolist()) == {order[0]}
     found = write(model, source, begun(500), Rules(longest=1), Sampling(1e-4)).tokens[:, 0, 1]
     assert set(found.tolist()) == {order[0]}
 

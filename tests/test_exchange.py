@@ -18,6 +18,7 @@ from seminal.data.image_encoder import ImageEncoder
 from seminal.papers import resnet
 from seminal.runs.borrowing import head_entries
 from seminal.runs.folder import RunFolder
+from seminal.runs.importing import _labels
 from seminal.runs.plan import best_model, plan_of
 from test_weights import padded_net
 
@@ -51,6 +52,15 @@ def resnet18_file(folder, classes=3):
 
 
 # ---------------------------------------------------------------------------------------------------------------- import
+
+
+def test_what_import_cannot_know_is_checked_where_it_is_said(tmp_path):
+    """A spread of 0, and names that stand for two classes."""
+    resnet18_file(tmp_path)
+    for flags, told in ((("--std", "0,0,0"), "above zero"), (("--classes", "cat,dog,cat"), "`cat` more than once")):
+        wrong = typed("import", "theirs.pth", "--as", "resnet18", *flags, folder=tmp_path)
+        assert (wrong.code, told in wrong.err) == (2, True), wrong.err
+    assert len(set(_labels(None, 1000))) == 1000
 
 
 def test_imported_weights_predict_as_their_owner_does(tmp_path):

@@ -12,8 +12,14 @@ import torch
 from PIL import Image
 
 from command_line import QUICK, copy, typed
+from seminal.core import Order
+from seminal.data import images
 from seminal.pieces.fidelity import kernel_distance, parzen, parzen_width, precision_recall
 from seminal.report.pictures import grid
+from seminal.runs.folder import RunFolder
+from seminal.runs.plan import best_model, plan_of
+from seminal.runs.samples import pictures
+from seminal.runs.scoring import _rows, evenly
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -143,6 +149,32 @@ def test_scores_of_every_kind(runs, tmp_path):
     ):
         wrong = typed("score", runs / words[0], *words[1:], folder=tmp_path)
         assert (wrong.code, told in wrong.err) == (2, True), wrong.err
+
+
+def test_real_rows_are_taken_from_everywhere(monkeypatch):
+    """Pictures lie sorted by class; a thousand of ten thousand are of every class."""
+    assert evenly(10, 20).tolist() == list(range(10))
+    assert evenly(10, 5).tolist() == [0, 2, 4, 6, 8]
+    assert evenly(0, 5).tolist() == []
+    source = images.digits()
+    every = torch.cat([batch["input"] for batch in source.batches(Order("val", 1000, scaling="none"))])
+    assert torch.equal(_rows(source, "val"), every)
+    monkeypatch.setattr("seminal.runs.scoring.ROWS", 50)
+    assert torch.equal(_rows(source, "val"), every[evenly(len(every), 50)])
+
+
+def test_too_few_made_rows_are_refused(runs, tmp_path):
+    wrong = typed("score", runs / "vae", "-n", 0, folder=tmp_path)
+    assert (wrong.code, "--n 0 is too few" in wrong.err) == (2, True)
+
+
+def test_pictures_made_in_parts_are_those_made_at_once(runs, monkeypatch):
+    folder = RunFolder.existing(runs / "cgan")
+    plan = plan_of(folder)
+    model = best_model(folder, plan, torch.device("cpu"))
+    whole = pictures(model, plan.recipe, 25, seed=3)
+    monkeypatch.setattr("seminal.runs.samples.AT_ONCE", 7)
+    torch.testing.assert_close(pictures(model, plan.recipe, 25, seed=3), whole)
 
 
 @pytest.mark.parametrize("model", ["vae", "cgan", "autoencoder"])

@@ -94,6 +94,49 @@ def test_binary_cross_entropy_over_classes(smoothing):
     assert task.predict(Fixed(logits), batch)["probability"].max() <= 1
 
 
+def test_one_output_has_one_loss():
+    """Its log-odds: binary cross-entropy of the probability, whichever loss is asked for; and the shares add up to 1."""
+    odds, target = torch.linspace(-4, 4, 20)[:, None], torch.arange(20) % 2
+    batch = {"input": torch.zeros(20, 5), "target": target, "index": torch.arange(20)}
+    plain = F.binary_cross_entropy_with_logits(odds[:, 0], target.float())
+    for loss in ("cross_entropy", "binary_cross_entropy"):
+        task = Classification(2, loss)
+        (turn,) = task.turns(Fixed(odds), batch)
+        torch.testing.assert_close(turn.loss / turn.weight, plain)
+        assert task.summary(task.score(Fixed(odds), batch))["loss"] == pytest.approx(float(plain), rel=1e-6)
+        probability = task.predict(Fixed(odds), batch)["probability"]
+        torch.testing.assert_close(probability[:, 1], odds[:, 0].sigmoid())
+        torch.testing.assert_close(probability.sum(1), torch.ones(20))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
+def test_probabilities_are_scored_as_their_logits_are(loss):
+    logits, batch = classes(40)
+    task = Classification(loss=loss).fitted(CLOUD)
+    probability = task.predict(Fixed(logits), batch)["probability"].detach()
+    wanted, found = task.score(Fixed(logits), batch), task.score_probability(probability, batch["target"])
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], rtol=1e-4, atol=1e-4)
+
+
+def test_of_many_classes_no_pairs_are_counted(monkeypatch):
+    logits, batch = classes(200)
+    task = Classification().fitted(CLOUD)
+    few = task.score(Fixed(logits), batch)
+    monkeypatch.setattr("seminal.tasks.classification.MOST_PAIRED", 6)
+    many = task.score(Fixed(logits), batch)
+    assert few.keys() - many.keys() == {"confusion"}
+    assert task.summary(many) == task.summary(few)
+
+
+def test_a_target_that_never_changes_is_explained_or_not():
+    task = Regression(mean=(5.0,), std=(2.0,))
+    for wrong, r2 in ((0.01, 0.0), (0.0, 1.0)):
+        target = torch.full((7, 1), -0.85)
+        batch = {"input": torch.zeros(7, 5), "target": target, "index": torch.arange(7)}
+        assert task.summary(task.score(Fixed(target + wrong), batch))["r2"] == r2
+
+
 def test_classification_metrics_are_scikit_learns():
     logits, batch = classes(200)
     task = Classification(label_smoothing=0.3).fitted(CLOUD)

@@ -114,7 +114,7 @@ def _advance(going: _Open, done: Written, scores: Tensor, search: Beam, rules: R
     rows = parent + torch.arange(count, device=parent.device)[:, None] * width
     looked = going.memory.moving.get("attention")
     looked = None if looked is None else looked.float()
-    ends = (token == rules.end) | (written == rules.longest)
+    ends = (token == rules.end) | (written >= rules.limits(going.inputs))[:, None]
     if bool(ends.any()):
         tokens = torch.cat([going.tokens[rows], token[:, :, None]], dim=2)
         maps = (

@@ -16,12 +16,17 @@ ROOM = 50  # a translation may have so many tokens more than its source (Vaswani
 
 @dataclass(frozen=True)
 class Rules:
-    """Limits of a search, in tokens after ``<s>``."""
+    """Limits of a search, in tokens after ``<s>``; to a beam, a prefix that was given is written too."""
 
     longest: int = 256  # tokens written, the ending included
+    own: Tensor | None = None  # (inputs,) the same of each input, where they differ; none is above ``longest``
     shortest: int = 0  # tokens before which nothing ends
     no_repeat: int = 0  # no run of so many tokens is written twice; 0: no such rule
     end: int = END  # -1: nothing ends before it is ``longest``
+
+    def limits(self, inputs: Tensor) -> Tensor:
+        """(n,) tokens that each of these inputs may have."""
+        return torch.full_like(inputs, self.longest) if self.own is None else self.own[inputs]
 
     def __post_init__(self) -> None:
         if self.longest < 1 or self.shortest < 0 or self.no_repeat < 0:
@@ -30,8 +35,9 @@ class Rules:
 
 def translating(source: Tensor, no_repeat: int = 0) -> tuple[Tensor, Rules]:
     """What a translation of each row of ``source`` (B, S) begins with, (B, 1), and how long it may be."""
-    longest = max(lengths(source).tolist(), default=0) + ROOM
-    return source.new_full((len(source), 1), BEGIN), Rules(longest=longest, no_repeat=no_repeat)
+    own = lengths(source) + ROOM
+    rules = Rules(longest=max(own.tolist(), default=ROOM), own=own, no_repeat=no_repeat)
+    return source.new_full((len(source), 1), BEGIN), rules
 
 
 @dataclass(frozen=True)

@@ -66,10 +66,11 @@ def write(
         scores = permitted(logits, tokens, given[active], rules, common - 1 + written)
         chosen = _chosen(scores, sampling, active, common + written)
         total[active] += scores.gather(1, chosen[:, None])[:, 0].masked_fill(over, 0.0)
+        chosen = chosen.masked_fill(over, PAD)
         out[active, common + written] = chosen
         if looks:
             maps.append(_spread(memory, active, rows))
-        over = over | (chosen == rules.end)
+        over = over | (chosen == rules.end) | (written + 1 >= rules.limits(active))
         if written + 1 == rules.longest or bool(over.all()):
             break
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
@@ -89,11 +90,11 @@ def _chosen(scores: Tensor, sampling: Sampling, rows: Tensor, place: int) -> Ten
         return scores.argmax(-1)
     ordered, token = (scores / sampling.temperature).log_softmax(-1).sort(-1, descending=True)
     share = ordered.exp()
-    before = share.cumsum(-1) - share
-    out = before >= sampling.top_p
     if sampling.top_k:
-        out[:, sampling.top_k :] = True
-    share = share.masked_fill(out, 0.0)
+        share[:, sampling.top_k :] = 0.0
+        share = share / share.sum(-1, keepdim=True)  # top-p is a share of what top-k leaves
+    before = share.cumsum(-1) - share
+    share = share.masked_fill(before >= sampling.top_p, 0.0)
     upto = share.cumsum(-1)
     luck = RowChance(sampling.seed, place, rows).uniform(Draw.TOKEN)
     which = torch.searchsorted(upto, luck * upto[:, -1:], right=True).clamp(max=int(scores.shape[-1]) - 1)

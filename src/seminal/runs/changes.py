@@ -63,7 +63,7 @@ def changed(recipe: Recipe, ask: RecipeAsk, spec: DataSpec) -> Recipe:
         patience=_or(ask.patience, recipe.patience),
         seed=_or(ask.seed, recipe.seed),
     )
-    new = replace(new, schedule=_schedule(new, ask))
+    new = replace(new, schedule=_schedule(new, ask, spec))
     new = replace(new, departures=(*_still_true(recipe, new), *said(recipe, new)))
     # Class weights are counted, and the loss is checked, where the task meets the data.
     return replace(new, task=new.task.fitted(spec))
@@ -135,7 +135,7 @@ def _optim(recipe: Recipe, ask: RecipeAsk) -> Any:
     return replace(recipe.optim, name=name, momentum=momentum, nesterov=nesterov, weight_decay=decay)
 
 
-def _schedule(recipe: Recipe, ask: RecipeAsk) -> Schedule:
+def _schedule(recipe: Recipe, ask: RecipeAsk, spec: DataSpec) -> Schedule:
     schedule = recipe.schedule
     warmup = schedule if isinstance(schedule, schedules.Warmup) else None
     if ask.sched is not None:
@@ -144,13 +144,13 @@ def _schedule(recipe: Recipe, ask: RecipeAsk) -> Schedule:
         then = SCHEDULES[ask.sched]
         schedule = replace(warmup, then=then) if warmup else then
     if ask.warmup_epochs is not None:
-        if ask.warmup_epochs >= recipe.epochs:
+        epochs = recipe.epochs if recipe.steps is None else recipe.steps * recipe.batch / max(1, spec.amount)
+        if ask.warmup_epochs >= epochs:
             raise UserError(
-                f"--warmup-epochs {ask.warmup_epochs:g} is not shorter than the {recipe.epochs} epochs of the run: "
-                "write fewer."
+                f"--warmup-epochs {ask.warmup_epochs:g} is not shorter than the {epochs:g} epochs of the run: write fewer."
             )
         then = schedule.then if isinstance(schedule, schedules.Warmup) else schedule
-        schedule = schedules.Warmup(then, ask.warmup_epochs / recipe.epochs) if ask.warmup_epochs else then
+        schedule = schedules.Warmup(then, ask.warmup_epochs / epochs) if ask.warmup_epochs else then
     return schedule
 
 

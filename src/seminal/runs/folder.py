@@ -154,15 +154,21 @@ class RunFolder:
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor], note: Any = None) -> None:
         """Tensors as one safetensors file, with a JSON note in its header."""
         plain: dict[str, Tensor] = {}
+        places: set[int] = set()
         for key, value in tensors.items():
             value = value.detach().to("cpu").contiguous()
-            shared = any(value.data_ptr() == other.data_ptr() for other in plain.values() if value.numel())
+            shared = value.numel() > 0 and value.data_ptr() in places
             plain[key] = value.clone() if shared else value  # one matrix with two names is written under both
+            places.add(plain[key].data_ptr())
         self.write(name, save(plain, {"seminal": json.dumps(to_json(note))}))
 
     def read_tensors(self, name: str) -> tuple[dict[str, Tensor], Any]:
         """Tensors and note. Raises `UserError` where the file is missing or damaged; it can never run code."""
         path = self.path / name
+        if not path.exists() and not (self.path / "split.csv").exists():
+            raise UserError(
+                f"{path} does not exist: {self.path} holds weights that were trained elsewhere, nothing of how."
+            )
         if not path.exists():
             raise UserError(
                 f"{path} does not exist: the run was stopped before it came so far. Go on with it: "

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seminal.core import DataSpec, Precision, UserError
 from seminal.data.image_encoder import ImageEncoder
+from seminal.data.lines import lines
 from seminal.pieces.measure import example_size, on_meta, parameters
 from seminal.report.terminal import say
 from seminal.runs.asks import DataAsk, ImportAsk, RunAsk
@@ -97,10 +98,13 @@ def _labels(classes: str | None, outputs: int) -> tuple[str, ...]:
             return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
         return tuple(f"class {i}" for i in range(outputs))
     path = Path(classes).expanduser()
-    words = path.read_text(encoding="utf-8").splitlines() if path.is_file() else classes.split(",")
+    words = list(lines(path)) if path.is_file() else classes.split(",")
     names = tuple(word.strip() for word in words if word.strip())
     if len(names) != outputs:
         raise UserError(f"--classes names {len(names)} classes, and the weights have {outputs} outputs: name them all.")
+    twins = [name for name in names if names.count(name) > 1]
+    if twins:
+        raise UserError(f"--classes names `{twins[0]}` more than once, and each class needs a name of its own.")
     return names
 
 
@@ -116,6 +120,8 @@ def _written(ask: ImportAsk, paper: str, config: Any, labels: tuple[str, ...]) -
     for flag, values in (("--mean", mean), ("--std", std)):
         if values is not None and len(values) != channels:
             raise UserError(f"{flag} needs {channels} numbers, one per channel: {','.join(['0.5'] * channels)}.")
+    if std is not None and min(std) <= 0:
+        raise UserError(f"--std {','.join(f'{v:g}' for v in std)}: pixels are divided by it, so it must be above zero.")
     spec = DataSpec(file.stem, "images", {}, (channels, *config.size), labels)
     recipe = recipes_of(paper).modern(variant, spec)
     recipe = replace(recipe, model=config, task=recipe.task.fitted(spec), precision=Precision(), scaling="standard")

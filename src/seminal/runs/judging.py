@@ -7,15 +7,14 @@ import dataclasses
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from seminal.core import DataSpec, Order, Precision, Recipe, Source, UserError
+from seminal.core import Batch, DataSpec, Order, Precision, Recipe, Source, UserError
 from seminal.data.pairs import PairsSource
 from seminal.data.questions import QuestionSource
 from seminal.decode.beam import Beam
@@ -32,6 +31,7 @@ from seminal.runs.others import Scored, other_data
 from seminal.runs.plan import Plan, best_model, encoder_of, plan_of, source_of
 from seminal.tasks.answers import Answers
 from seminal.tasks.both_ways import BothWays
+from seminal.tasks.classification import Classification
 from seminal.tasks.language import Language
 from seminal.tasks.masked_language import MaskedLanguage
 from seminal.tasks.neighbours import Neighbours
@@ -102,10 +102,7 @@ def evaluate(ask: EvalAsk) -> int:
         metrics = recipe.task.summary(scored(model, source, recipe, order))
         _write_csv(path, text_scores.HEAD, text_predictions.tagged(model, source, recipe, order))
     else:
-        metrics = _ten_crops(model, source, recipe, order) if ask.ten_crop else {}
-        sums = {} if metrics else scored(model, source, recipe, order)
-        metrics = metrics or recipe.task.summary(sums) | agreement.of_two_classes(sums)
-        metrics |= _write_predictions(path, model, source, recipe, order)
+        metrics = _of_rows(path, model, source, recipe, order, ten_crop=ask.ten_crop)
     if ask.as_json:
         rows = source.spec.counts[split]
         signed = {"signature": signature} if signature else {}
@@ -130,40 +127,56 @@ def _usual_split(spec: DataSpec) -> str:
     return [*tests, *(name for name in ("val", *spec.counts) if name in spec.counts)][0]
 
 
-def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> dict[str, float]:
-    """Predictions averaged over the corners and the centre, each also mirrored (Krizhevsky et al. 2012, Sec. 4.1)."""
-    if source.spec.kind != "images" or not source.spec.classes:
+def _of_rows(
+    path: Path, model: nn.Module, source: Source, recipe: Recipe, order: Order, *, ten_crop: bool
+) -> dict[str, float]:
+    """The scores of rows that have a target each, or none; writes what was said of them."""
+    if not ten_crop:
+        sums = scored(model, source, recipe, order)
+        agreed = _write_predictions(path, predicted(model, source, recipe, order), source, order.split)
+        return recipe.task.summary(sums) | agreement.of_two_classes(sums) | agreed
+    task = recipe.task
+    if source.spec.kind != "images" or not isinstance(task, Classification):
         raise UserError("--ten-crop averages over crops of pictures with classes: leave it out for other data.")
-    total: Tensor | None = None
-    target = torch.empty(0)
+    said = _ten_crops(model, source, recipe, order)
+    parts = [task.score_probability(found["probability"], batch["target"]) for batch, found in said]
+    sums = {name: torch.stack([part[name] for part in parts]).sum(0) for name in parts[0]}
+    _write_predictions(path, said, source, order.split)
+    return task.summary(sums) | agreement.of_two_classes(sums)
+
+
+def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> list[tuple[Batch, dict[str, Tensor]]]:
+    """Predictions averaged over the corners and the centre, each also mirrored (Krizhevsky et al. 2012, Sec. 4.1)."""
+    found: list[tuple[Batch, dict[str, Tensor]]] = []
     for place in PLACES:
         for flip in (0.0, 1.0):
             augment = (FixedCrop(place), HorizontalFlip(probability=flip))
-            pairs = [
-                (b["target"], p["probability"])
-                for b, p in predicted(model, source, recipe, replace(order, augment=augment))
-            ]
-            target, probability = (torch.cat(column) for column in zip(*pairs))
-            total = probability if total is None else total + probability
-    assert total is not None
-    logits = (total / 10).clamp_min(1e-12).log()
-    task: Any = recipe.task
-    metrics: dict[str, float] = task.summary(task.score_logits(logits, target))
-    return metrics
+            crops = (
+                ({name: batch[name] for name in ("index", "target")}, crop["probability"] / 10)
+                for batch, crop in predicted(model, source, recipe, replace(order, augment=augment))
+            )
+            if not found:
+                found = [(row, {"probability": share}) for row, share in crops]
+                continue
+            for (_, mean), (_, share) in zip(found, crops, strict=True):
+                mean["probability"] += share
+    return found
 
 
-def _write_predictions(path: Path, model: nn.Module, source: Source, recipe: Recipe, order: Order) -> dict[str, float]:
+def _write_predictions(
+    path: Path, said: Iterable[tuple[Batch, dict[str, Tensor]]], source: Source, split: str
+) -> dict[str, float]:
     """Gives how well the numbers agree with the true ones, where there is one for each row."""
     spec = source.spec
     scale, shift = spec.target_std or (1.0,) * spec.outputs, spec.target_mean or (0.0,) * spec.outputs
     lines: list[list[str]] = []
     unasked: list[str] = []
     numbers: list[tuple[float, float]] = []
-    for batch, found in predicted(model, source, recipe, order):
+    for batch, found in said:
         columns = _unasked(found)
         unasked = list(columns)
         for i, row in enumerate(batch["index"].tolist()):
-            name = source.name(order.split, row)
+            name = source.name(split, row)
             if columns:
                 lines.append([name, *(f"{column[i]:.6g}" for column in columns.values())])
             elif spec.classes:
@@ -253,29 +266,32 @@ def predict(ask: PredictAsk) -> int:
         return text_predictions.print_tags(
             best_model(folder, plan, device_for(plan.run.device)), folder, inputs, as_json=as_json
         )
+    _tell(folder, plan, inputs, ask)
+    if ask.csv_file and not as_json:
+        say("written", ask.csv_file)
+    return 0
+
+
+def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> None:
+    """Print a line for each input as soon as its batch is computed; write all of them as a table, if one is asked for."""
     lines: list[list[str]] = []
     head: list[str] = []
+    classes = _has_classes(plan)
     with warnings.catch_warnings(record=True) as noticed:  # such as a category that training did not have
         warnings.simplefilter("always")
-        answers = list(_answers(folder, plan, inputs))
-    for notice in noticed:
-        say("note", str(notice.message), out=console(sys.stderr))
-    for name, answer in answers:
-        ranked = sorted(answer.items(), key=lambda pair: -pair[1])[:top] if _has_classes(plan) else list(answer.items())
-        if as_json:
-            print(json.dumps({"input": name, **dict(ranked)}, ensure_ascii=False))
-        elif _has_classes(plan):
-            print(f"{name}  " + "  ".join(f"{label} {share:.1%}" for label, share in ranked))
-        else:
-            print(f"{name}  " + "  ".join(f"{target} {value:.6g}" for target, value in ranked))
-        head = ["input", "predicted", *answer] if _has_classes(plan) else ["input", *answer]
-        guess = [ranked[0][0]] if _has_classes(plan) else []
-        lines.append([name, *guess, *(f"{value:.6g}" for value in answer.values())])
+        for name, answer in _answers(folder, plan, inputs):
+            while noticed:
+                say("note", str(noticed.pop(0).message), out=console(sys.stderr))
+            ranked = sorted(answer.items(), key=lambda pair: -pair[1])[: ask.top] if classes else list(answer.items())
+            if ask.as_json:
+                print(json.dumps({"input": name, **dict(ranked)}, ensure_ascii=False))
+            else:
+                print(f"{name}  " + "  ".join(f"{key} {v:.1%}" if classes else f"{key} {v:.6g}" for key, v in ranked))
+            if ask.csv_file:
+                head = ["input", *["predicted"] * classes, *answer]
+                lines.append([name, *[ranked[0][0]] * classes, *(f"{value:.6g}" for value in answer.values())])
     if ask.csv_file:
         _write_csv(Path(ask.csv_file), head, lines)
-        if not as_json:
-            say("written", ask.csv_file)
-    return 0
 
 
 def _has_classes(plan: Plan) -> bool:

@@ -20,6 +20,7 @@ from seminal.runs.samples import COLUMNS, classes_of, pictures
 from seminal.train.evaluate import predicted
 
 SHOWN = 2000  # rows in the latent plane, at most
+AT_ONCE = 500  # rows
 COMPARED = 10_000  # training rows among which the nearest is looked for
 SIDE = 15  # pictures a side of the map of a latent plane
 
@@ -52,9 +53,9 @@ def _neighbours(model: nn.Module, source: Source, recipe: Recipe) -> Iterator[Pi
     if not isinstance(model, Generator):
         return
     made = pictures(model, recipe, max(COLUMNS, classes_of(recipe)), seed=recipe.seed)
-    known, later = (_rows(source, split) for split in ("train", "val"))
+    known, later = _rows(source, "train", COMPARED), _rows(source, "val", AT_ONCE)
     distance, nearest = torch.cdist(made.flatten(1), known.flatten(1)).min(1)
-    usual = torch.cdist(later[:500].flatten(1), known.flatten(1)).min(1).values
+    usual = torch.cdist(later.flatten(1), known.flatten(1)).min(1).values
     caption = (
         f"Made pictures, and under each the training picture nearest to it, at a distance of {float(distance.median()):.2f} "
         f"(median). Of a validation picture the nearest is {float(usual.median()):.2f} away: much less would be copying"
@@ -79,7 +80,7 @@ def _plane(model: nn.Module, source: Source, recipe: Recipe) -> Plane | None:
     """Means of the latent variables; of more than two, their two principal components."""
     latent: list[Tensor] = []
     classes: list[Tensor] = []
-    for batch, found in _answers(model, source, recipe, 500):
+    for batch, found in _answers(model, source, recipe, AT_ONCE):
         if "latent" not in found or sum(map(len, latent)) >= SHOWN:
             break
         latent.append(found["latent"].float().cpu())
@@ -96,10 +97,12 @@ def _plane(model: nn.Module, source: Source, recipe: Recipe) -> Plane | None:
 
 
 def _answers(model: nn.Module, source: Source, recipe: Recipe, batch: int) -> Iterator[tuple[Any, dict[str, Tensor]]]:
-    return predicted(model, source, recipe, Order("val", batch, scaling=recipe.scaling))
+    # By lot: pictures mostly lie sorted by class, and the first rows would be those of a few classes.
+    return predicted(model, source, recipe, Order("val", batch, shuffle=True, scaling=recipe.scaling))
 
 
-def _rows(source: Source, split: str) -> Tensor:
-    """(rows, C, H, W) pictures in [0, 1]."""
-    batches = itertools.islice(source.batches(Order(split, 500, scaling="none")), COMPARED // 500)
+def _rows(source: Source, split: str, most: int) -> Tensor:
+    """(rows, C, H, W) pictures in [0, 1]; of more than ``most``, so many drawn by lot."""
+    order = Order(split, AT_ONCE, shuffle=source.spec.counts[split] > most, scaling="none")
+    batches = itertools.islice(source.batches(order), most // AT_ONCE)
     return torch.cat([batch["input"].cpu() for batch in batches])

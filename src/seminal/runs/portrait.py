@@ -30,6 +30,7 @@ from seminal.runs.picture_portrait import with_pictures
 from seminal.runs.plan import Plan, best_model, encoder_of
 from seminal.runs.shelf import papers, published
 from seminal.runs.text_portrait import text_of, with_texts
+from seminal.tasks.classification import MOST_PAIRED
 from seminal.tasks.contrast import Contrast
 from seminal.tasks.game import Game
 from seminal.tasks.masked_language import MaskedLanguage
@@ -162,14 +163,18 @@ def _with_classes(report: Report, model: nn.Module, plan: Plan, source: Source) 
     pairs = [(b["index"], b["target"], p["probability"]) for b, p in predicted(model, source, recipe, order)]
     index, target, probability = (torch.cat(column).cpu() for column in zip(*pairs))
     guess = probability.argmax(1)
-    confusion = torch.bincount(target * len(classes) + guess, minlength=len(classes) ** 2).view(len(classes), -1)
-    of_class = confusion.sum(1)
-    recalls = [float(confusion[c, c] / n) if n else None for c, n in enumerate(of_class.tolist())]
+    of_class = torch.bincount(target, minlength=len(classes)).tolist()
+    right = torch.bincount(target[guess == target], minlength=len(classes)).tolist()
+    recalls = [hits / n if n else None for hits, n in zip(right, of_class)]
+    confusion = None
+    if len(classes) <= MOST_PAIRED:
+        counts = torch.bincount(target * len(classes) + guess, minlength=len(classes) ** 2).view(len(classes), -1)
+        confusion = tuple(tuple(row) for row in counts.tolist())
     mistakes = list(_mistakes(source, index, target, probability))
     return replace(
         report,
         classes=classes,
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        confusion=confusion,
         recalls=tuple(recalls),
         mistakes=tuple(_with_text(source, row, picture) for row, _, picture in mistakes),
         evidence=tuple(evidence.of_mistakes(model, recipe, source, mistakes)),

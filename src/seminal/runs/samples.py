@@ -14,6 +14,7 @@ from seminal.runs.text_portrait import written
 from seminal.tasks.game import Game
 
 COLUMNS, LINES = 10, 6  # of the grid of an epoch
+AT_ONCE = 200  # pictures made in one forward pass
 
 
 def samples(model: nn.Module, source: Source, recipe: Recipe) -> dict[str, Any]:
@@ -33,11 +34,12 @@ def pictures(model: nn.Module, recipe: Recipe, count: int, *, seed: int, label: 
     maker = cast(Generator, model)
     noise = maker.noise(count, torch.Generator().manual_seed(seed))
     classes = classes_of(recipe)
-    labels = None
-    if classes:
-        asked = torch.full((count,), label) if label is not None else torch.arange(count) % classes
-        labels = asked.to(noise.device)
-    return maker.generate(noise, labels).clamp(0, 1).cpu()
+    asked = torch.full((count,), label) if label is not None else torch.arange(count) % max(1, classes)
+    made = [
+        maker.generate(some, labels.to(noise.device) if classes else None).clamp(0, 1).cpu()
+        for some, labels in zip(noise.split(AT_ONCE), asked.split(AT_ONCE))
+    ]
+    return torch.cat(made)
 
 
 def classes_of(recipe: Recipe) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,8 @@ from seminal.tasks.variational import Variational, importance_sampled
 from seminal.train.evaluate import predicted
 
 SURE = 0.9  # probability from which the judge knows a picture
+LEAST = 10  # made rows: the distances of precision and recall are those of the third neighbour
+ROWS = 10_000  # real ones that made ones are compared with, at most
 FEATURES = 2000  # rows whose features are compared, at most
 
 
@@ -72,6 +73,9 @@ def worth(ask: ScoreAsk) -> Worth:
 
     Raises `UserError`: the model makes nothing, or a run does not suit.
     """
+    for flag, value, least in (("n", ask.n, LEAST), ("samples", ask.samples, 1)):
+        if value < least:
+            raise UserError(f"--{flag} {value} is too few to measure anything: write {least} or more.")
     folder = RunFolder.existing(ask.run)
     plan = plan_of(folder)
     device = device_for(plan.run.device)
@@ -117,8 +121,9 @@ def _likelihood(ask: ScoreAsk, model: nn.Module, plan: Plan, source: Source, spl
 def _windows(made: Tensor, source: Source, split: str) -> dict[str, float]:
     """The Parzen-window log-likelihood of the GAN paper: the width is chosen on one half of the rows, the other is scored."""
     rows = _rows(source, split).flatten(1)
-    width = parzen_width(rows[::2][:FEATURES], made.flatten(1))
-    values = parzen(rows[1::2], made.flatten(1), width)
+    first, second = rows[::2], rows[1::2]
+    width = parzen_width(first[evenly(len(first), FEATURES)], made.flatten(1))
+    values = parzen(second, made.flatten(1), width)
     return {
         "parzen": float(values.mean()),
         "parzen_standard_error": float(values.std() / len(values) ** 0.5),
@@ -127,8 +132,19 @@ def _windows(made: Tensor, source: Source, split: str) -> dict[str, float]:
 
 
 def _rows(source: Source, split: str) -> Tensor:
-    batches = itertools.islice(source.batches(Order(split, 500, scaling="none")), 20)
-    return torch.cat([batch["input"].cpu() for batch in batches])
+    """(rows, C, H, W): all, or `ROWS` at even distances, since pictures mostly lie sorted by class."""
+    wanted = set(evenly(source.spec.counts[split], ROWS).tolist())
+    kept, at = [], 0
+    for batch in source.batches(Order(split, 500, scaling="none")):
+        places = [place for place in range(len(batch["input"])) if at + place in wanted]
+        kept.append(batch["input"][places].cpu())
+        at += len(batch["input"])
+    return torch.cat(kept)
+
+
+def evenly(rows: int, most: int) -> Tensor:
+    """(at most ``most``,) places among ``rows``, all at the same distance."""
+    return torch.arange(min(rows, most)) * rows // max(1, min(rows, most))
 
 
 # ------------------------------------------------------------------------------------------------------------ the judge
@@ -177,7 +193,8 @@ class _Judge:
 def _judged(made: Tensor, judge: _Judge, source: Source, split: str, asked: int) -> dict[str, float]:
     """Does the judge know the pictures, does it see every class, does it see the class that was asked for?"""
     probability, features = judge.sees(made)
-    real, truth = judge.sees(_rows(source, split)[:FEATURES])
+    rows = _rows(source, split)
+    real, truth = judge.sees(rows[evenly(len(rows), FEATURES)])
     sure, called = probability.max(1)
     counts = torch.bincount(called, minlength=probability.shape[1])
     precision, recall = precision_recall(truth, features[:FEATURES])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from seminal.core import Batch, DataSpec, Goal, Sums, Turn, UserError
 
+MOST_PAIRED = 1000  # classes of which each pair is counted: of more, the counts would need gigabytes
 LOSSES = ("cross_entropy", "binary_cross_entropy")
 
 
@@ -58,15 +59,20 @@ class Classification:
     def turns(self, model: nn.Module, batch: Batch) -> Iterator[Turn]:
         logits = model(batch["input"]).float()
         main, *side = logits if logits.dim() == 3 else (logits,)
-        loss, weight = self.losses(_both(main), batch)
+        task = self._of(main)
+        loss, weight = task.losses(_both(main), batch)
         for head in side:
-            loss = loss + self.auxiliary * self.losses(_both(head), batch)[0]
+            loss = loss + self.auxiliary * task.losses(_both(head), batch)[0]
         yield Turn("model", loss.sum(), weight.sum())
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """(batch, classes) in fp32, of the main head."""
-        logits = model(batch["input"]).float()
-        return _both(logits[0] if logits.dim() == 3 else logits)
+        return _both(_main(model, batch))
+
+    def _of(self, main: Tensor) -> Self:
+        """The task of a network with these outputs (batch, outputs): with one, which is the log-odds of the second class,
+        both losses are the same number, that of `_both` under cross-entropy."""
+        return replace(self, loss="cross_entropy") if main.shape[1] == 1 else self
 
     def losses(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Per row: the weighted loss, and the weight it counts with. Both (batch,)."""
@@ -88,7 +94,13 @@ class Classification:
         return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(1) * weight, weight
 
     def score(self, model: nn.Module, batch: Batch) -> Sums:
-        return self.score_logits(self.logits(model, batch), batch["target"])
+        main = _main(model, batch)
+        return self._of(main).score_logits(_both(main), batch["target"])
+
+    def score_probability(self, probability: Tensor, target: Tensor) -> Sums:
+        """The same of probabilities (batch, classes): each class's own under binary cross-entropy, else shares of one."""
+        alone = self.loss == "binary_cross_entropy"
+        return self.score_logits(probability.logit(eps=1e-6) if alone else probability.clamp_min(1e-12).log(), target)
 
     def score_logits(self, logits: Tensor, target: Tensor) -> Sums:
         """The sums behind all metrics. The loss scored is the plain one of the paper, without label smoothing."""
@@ -96,20 +108,23 @@ class Classification:
         loss, weight = plain._against(logits, target)
         top5 = logits.topk(min(5, logits.shape[1]), dim=1).indices
         hits = top5 == target[:, None]
-        confusion = torch.bincount(target * self.classes + top5[:, 0], minlength=self.classes**2)
-        return {
+        sums = {
             "rows": weight.sum().double(),
             "loss": loss.sum().double(),
             "top1": hits[:, 0].sum().double(),
             "top5": hits.sum().double(),
-            "confusion": confusion.view(self.classes, self.classes).double(),  # rows: true class; columns: predicted
+            "of_class": torch.bincount(target, minlength=self.classes).double(),
+            "found": torch.bincount(target[hits[:, 0]], minlength=self.classes).double(),
         }
+        if self.classes <= MOST_PAIRED:
+            confusion = torch.bincount(target * self.classes + top5[:, 0], minlength=self.classes**2)
+            sums["confusion"] = confusion.view(self.classes, self.classes).double()  # rows: true; columns: predicted
+        return sums
 
     def summary(self, sums: Sums) -> dict[str, float]:
         """Means over rows. ``recall`` is the mean over classes of the share found (classes that occur)."""
-        rows, confusion = sums["rows"], sums["confusion"]
-        of_class = confusion.sum(1)
-        recalls = confusion.diagonal()[of_class > 0] / of_class[of_class > 0]
+        rows, of_class = sums["rows"], sums["of_class"]
+        recalls = (sums["found"] / of_class)[of_class > 0]
         metrics = {"loss": sums["loss"] / rows, "top1": sums["top1"] / rows, "recall": recalls.mean()}
         if self.classes > 5:
             metrics["top5"] = sums["top5"] / rows
@@ -117,8 +132,15 @@ class Classification:
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """``probability`` (batch, classes)."""
-        logits = self.logits(model, batch)
-        return {"probability": logits.sigmoid() if self.loss == "binary_cross_entropy" else logits.softmax(1)}
+        main = _main(model, batch)
+        alone = self._of(main).loss == "binary_cross_entropy"
+        return {"probability": main.sigmoid() if alone else _both(main).softmax(1)}
+
+
+def _main(model: nn.Module, batch: Batch) -> Tensor:
+    """(batch, outputs) in fp32, of the main head."""
+    logits: Tensor = model(batch["input"]).float()
+    return logits[0] if logits.dim() == 3 else logits
 
 
 def _both(logits: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -72,12 +73,15 @@ class Regression:
         }
 
     def summary(self, sums: Sums) -> dict[str, float]:
-        """R² = 1 − SSE / Σ(y − ȳ)², the mean over targets; ``mae`` and ``sse`` likewise in the user's units."""
+        """R² = 1 − SSE / Σ(y − ȳ)², the mean over targets; ``mae`` and ``sse`` likewise in the user's units. Of a target
+        that never changes R² is 1 where all is exact, else 0."""
         rows = sums["rows"]
         spread = sums["target_squared"] - sums["target"].square() / rows
+        varies = spread > 1e-12 * sums["target_squared"]
+        explained = torch.where(varies, 1 - sums["squared"] / spread, (sums["squared"] == 0).to(spread.dtype))
         return {
             "loss": float(sums["loss"] / rows),
-            "r2": float((1 - sums["squared"] / spread).mean()),
+            "r2": float(explained.mean()),
             "mae": float((sums["absolute"] / rows).mean()),
             "rmse": float((sums["squared"] / rows).sqrt().mean()),
             "sse": float(sums["squared"].sum()),

@@ -139,7 +139,7 @@ class AlexNet(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         height, width = config.maps[-1]
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.norm = LocalResponseNorm()
         self.pool = nn.MaxPool2d(3, stride=2)  # Sec. 3.4: windows of z = 3 at a step of s = 2 overlap
         self.conv1 = nn.Conv2d(config.in_channels, 96, 11, stride=4)

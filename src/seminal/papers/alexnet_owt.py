@@ -141,7 +141,7 @@ class OneTower(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         theirs, (one, two, three, four, five) = config.torchvision, config.channels
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.norm = nn.Identity() if theirs else alexnet.LocalResponseNorm()
         self.pool = nn.MaxPool2d(3, stride=2)
         self.conv1 = nn.Conv2d(config.in_channels, one, 11, stride=4, padding=config.padding)

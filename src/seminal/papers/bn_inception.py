@@ -17,7 +17,7 @@ Shapes: B pictures of C channels, H × W pixels.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -35,7 +35,7 @@ from seminal.pieces.init import constant, fill, he
 from seminal.pieces.measure import on_meta, stages, work
 from seminal.pieces.pictures import changed_input, example, fit
 
-UNITS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
+UNITS: dict[str, Callable[[], nn.Module]] = {"relu": googlenet.RECTIFIER, "sigmoid": nn.Sigmoid}
 
 
 @dataclass(frozen=True)

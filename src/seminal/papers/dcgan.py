@@ -92,13 +92,13 @@ class Generator(nn.Module):
         self.project = nn.Linear(config.latent, widths[0] * height * width, bias=False)
         self.layout = nn.Unflatten(1, (widths[0], height, width))
         self.norm = nn.BatchNorm2d(widths[0])
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.up = nn.Sequential(*(self._step(below, above) for below, above in itertools.pairwise(widths)))
         self.image = _transposed(widths[-1], config.in_channels)
 
     @staticmethod
     def _step(inputs: int, outputs: int) -> nn.Sequential:
-        return nn.Sequential(_transposed(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU())
+        return nn.Sequential(_transposed(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
     def forward(self, noise: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
         x = self.relu(self.norm(self.layout(self.project(noise))))  # (B, 100) -> 1024 × 4 × 4

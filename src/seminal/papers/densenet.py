@@ -102,7 +102,7 @@ Compute = Callable[[nn.Module, nn.Module, Sequence[Tensor]], Tensor]
 
 def at_once(norm: nn.Module, conv: nn.Module, maps: Sequence[Tensor]) -> Tensor:
     """Conv(ReLU(BN([x_0, …]))), as it is written. What each step gives is kept for the backward pass."""
-    y: Tensor = conv(F.relu(norm(side_by_side(maps))))
+    y: Tensor = conv(F.relu(norm(side_by_side(maps)), inplace=True))
     return y
 
 
@@ -181,7 +181,7 @@ class DenseNet(nn.Module):
             config.in_channels, channels, 7 if large else 3, 2 if large else 1, padding=3 if large else 1, bias=False
         )
         self.norm0 = nn.BatchNorm2d(channels) if large else nn.Identity()
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.pool0 = nn.MaxPool2d(3, stride=2, padding=1)
         self.large = large
         self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()

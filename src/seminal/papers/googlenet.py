@@ -21,7 +21,7 @@ Shapes: B pictures of C channels, H × W pixels.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import NamedTuple
@@ -128,7 +128,7 @@ class SideHead(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(4) if adaptive else nn.AvgPool2d(5, stride=3)
         self.conv = unit(inputs, 128, 1, normalised=normalised)
         self.fc1 = nn.Linear(128 * 4 * 4, 1024)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.dropout = Dropout(0.7)
         self.fc2 = nn.Linear(1024, outputs)
 
@@ -141,6 +141,10 @@ class SideHead(nn.Module):
 
 # -------------------------------------------------------------------------------------------------------- the model
 
+RECTIFIER = partial(
+    nn.ReLU, inplace=True
+)  # each follows a convolution or a normalisation, which needs its output no more
+
 
 def unit(
     inputs: int,
@@ -150,7 +154,7 @@ def unit(
     *,
     normalised: bool = False,
     separable: bool = False,
-    activation: type[nn.Module] = nn.ReLU,
+    activation: Callable[[], nn.Module] = RECTIFIER,
 ) -> nn.Sequential:
     """A convolution that keeps the map's size at stride 1, with a bias or batch normalisation, and its activation: every
     convolution has one, reductions and projections too (Sec. 5).

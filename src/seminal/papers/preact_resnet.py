@@ -156,7 +156,9 @@ class Gated(nn.Module):
 
 def series(words: str, channels: int) -> nn.Module:
     """The layers named by ``words``, each under its name: "bn", "relu", both or none."""
-    layers = [(word, nn.BatchNorm2d(channels) if word == "bn" else nn.ReLU()) for word in words.split()]
+    # A ReLU alone would overwrite what the shortcut reads.
+    made = {"bn": nn.BatchNorm2d(channels), "relu": nn.ReLU(inplace="bn" in words)}
+    layers = [(word, made[word]) for word in words.split()]
     return nn.Sequential(OrderedDict[str, nn.Module](layers)) if layers else nn.Identity()
 
 
@@ -169,7 +171,7 @@ def residual(convolutions: list[nn.Conv2d], order: str) -> nn.Sequential:
     for k, conv in enumerate(convolutions):
         if k > 0:
             layers[f"bn{k + shift}"] = nn.BatchNorm2d(conv.in_channels)
-            layers[f"relu{k + shift}"] = nn.ReLU()
+            layers[f"relu{k + shift}"] = nn.ReLU(inplace=True)
         layers[f"conv{k + 1}"] = conv
     for name, layer in series(ORDERS[order][1], conv.out_channels).named_children():
         layers[f"{name}{len(convolutions)}"] = layer
@@ -215,7 +217,7 @@ class PreActResNet(nn.Module):
         width = 64 if large else 16
         self.conv1 = convolution(config.in_channels, width, 7 if large else 3, 2 if large else 1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         pool = nn.MaxPool2d(3, stride=2, padding=1) if large else nn.Identity()
         self.pool0: nn.Module = pool if config.pool_first else nn.Identity()
         self.pool1: nn.Module = nn.Identity() if config.pool_first else pool

@@ -93,7 +93,7 @@ class Residual(nn.Module):
         super().__init__()
         self.branch = branch
         self.shortcut = shortcut
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Float[Tensor, "batch channels_in height_in width_in"]) -> Float[Tensor, "batch channels h w"]:
         change = self.branch(x)
@@ -122,7 +122,7 @@ def basic(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     layers: dict[str, nn.Module] = {
         "conv1": convolution(inputs, outputs, 3, stride),
         "bn1": nn.BatchNorm2d(outputs),
-        "relu1": nn.ReLU(),
+        "relu1": nn.ReLU(inplace=True),
         "conv2": convolution(outputs, outputs, 3),
         "bn2": nn.BatchNorm2d(outputs),
     }
@@ -135,10 +135,10 @@ def bottleneck(inputs: int, outputs: int, stride: int, *, stride_in_3x3: bool) -
     layers: dict[str, nn.Module] = {
         "conv1": convolution(inputs, narrow, 1, 1 if stride_in_3x3 else stride),
         "bn1": nn.BatchNorm2d(narrow),
-        "relu1": nn.ReLU(),
+        "relu1": nn.ReLU(inplace=True),
         "conv2": convolution(narrow, narrow, 3, stride if stride_in_3x3 else 1),
         "bn2": nn.BatchNorm2d(narrow),
-        "relu2": nn.ReLU(),
+        "relu2": nn.ReLU(inplace=True),
         "conv3": convolution(narrow, outputs, 1),
         "bn3": nn.BatchNorm2d(outputs),
     }
@@ -166,7 +166,7 @@ class ResNet(nn.Module):
         large = config.large_stem
         self.conv1 = convolution(config.in_channels, config.width, 7 if large else 3, 2 if large else 1)
         self.bn1 = nn.BatchNorm2d(config.width)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.pool1 = nn.MaxPool2d(3, stride=2, padding=1) if large else nn.Identity()
         stages, inputs = OrderedDict[str, nn.Module](), config.width
         for i, depth in enumerate(config.blocks):

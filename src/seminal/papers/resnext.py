@@ -104,10 +104,10 @@ def grouped(inputs: int, outputs: int, stride: int, *, cardinality: int, width: 
     layers: dict[str, nn.Module] = {
         "conv1": convolution(inputs, channels, 1),
         "bn1": nn.BatchNorm2d(channels),
-        "relu1": nn.ReLU(),
+        "relu1": nn.ReLU(inplace=True),
         "conv2": nn.Conv2d(channels, channels, 3, stride, padding=1, groups=cardinality, bias=False),
         "bn2": nn.BatchNorm2d(channels),
-        "relu2": nn.ReLU(),
+        "relu2": nn.ReLU(inplace=True),
         "conv3": convolution(channels, outputs, 1),
         "bn3": nn.BatchNorm2d(outputs),
     }
@@ -119,10 +119,10 @@ def path(inputs: int, stride: int, width: int) -> nn.Sequential:
     layers: dict[str, nn.Module] = {
         "conv1": convolution(inputs, width, 1),
         "bn1": nn.BatchNorm2d(width),
-        "relu1": nn.ReLU(),
+        "relu1": nn.ReLU(inplace=True),
         "conv2": convolution(width, width, 3, stride),
         "bn2": nn.BatchNorm2d(width),
-        "relu2": nn.ReLU(),
+        "relu2": nn.ReLU(inplace=True),
     }
     return nn.Sequential(OrderedDict(layers))
 

@@ -125,7 +125,7 @@ class SqueezeExcitation(nn.Module):
         # The two fully-connected layers, as 1 × 1 convolutions of a map of one pixel.
         layers: dict[str, nn.Module] = {
             "reduce": nn.Conv2d(channels, channels // reduction, 1, bias=bias),
-            "relu": nn.ReLU(),
+            "relu": nn.ReLU(inplace=True),
             "expand": nn.Conv2d(channels // reduction, channels, 1, bias=bias),
             "sigmoid": nn.Sigmoid(),
         }
@@ -174,10 +174,10 @@ def senet154(config: Config) -> nn.Module:
     layers: dict[str, nn.Module] = {
         "conv1": convolution(config.in_channels, 64, 3, 2),  # -> 64 × 112 × 112
         "bn1": nn.BatchNorm2d(64),
-        "relu1": nn.ReLU(),
+        "relu1": nn.ReLU(inplace=True),
         "conv2": convolution(64, 64, 3),
         "bn2": nn.BatchNorm2d(64),
-        "relu2": nn.ReLU(),
+        "relu2": nn.ReLU(inplace=True),
         "conv3": convolution(64, 128, 3),  # -> 128 × 112 × 112
     }
     model.conv1 = nn.Sequential(OrderedDict(layers))  # (b) three 3 × 3 convolutions for one of 7 × 7

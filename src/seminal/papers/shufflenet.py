@@ -134,7 +134,7 @@ class Unit(nn.Module):
         layers: dict[str, nn.Module] = {
             "conv1": pointwise(inputs, narrow, first_groups),
             "bn1": nn.BatchNorm2d(narrow),
-            "relu1": nn.ReLU(),
+            "relu1": nn.ReLU(inplace=True),
             "shuffle": ChannelShuffle(groups) if shuffle else nn.Identity(),
             "conv2": depthwise(narrow, stride),
             "bn2": nn.BatchNorm2d(narrow),  # and no ReLU, as Xception advises (Sec. 3.2)
@@ -143,7 +143,7 @@ class Unit(nn.Module):
         }
         self.branch = nn.Sequential(OrderedDict(layers))
         self.pool = None if stride == 1 else nn.AvgPool2d(3, stride, padding=1)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Float[Tensor, "batch channels_in height_in width_in"]) -> Float[Tensor, "batch channels h w"]:
         change = self.branch(x)
@@ -161,7 +161,7 @@ class ShuffleNet(nn.Module):
         super().__init__()
         self.conv1 = convolution(config.in_channels, config.stem, 3, 2)
         self.bn1 = nn.BatchNorm2d(config.stem)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.pool1 = nn.MaxPool2d(3, stride=2, padding=1)
         found, inputs = OrderedDict[str, nn.Module](), config.stem
         for i, depth in enumerate(config.blocks):

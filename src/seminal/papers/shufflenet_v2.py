@@ -105,12 +105,12 @@ def branch(inputs: int, narrow: int, outputs: int, stride: int) -> nn.Sequential
     layers: dict[str, nn.Module] = {
         "conv1": convolution(inputs, narrow, 1),
         "bn1": nn.BatchNorm2d(narrow),
-        "relu1": nn.ReLU(),
+        "relu1": nn.ReLU(inplace=True),
         "conv2": depthwise(narrow, stride),
         "bn2": nn.BatchNorm2d(narrow),
         "conv3": convolution(narrow, outputs, 1),
         "bn3": nn.BatchNorm2d(outputs),
-        "relu3": nn.ReLU(),
+        "relu3": nn.ReLU(inplace=True),
     }
     return nn.Sequential(OrderedDict(layers))
 
@@ -141,7 +141,7 @@ class WideningUnit(nn.Module):
             "bn1": nn.BatchNorm2d(inputs),
             "conv2": convolution(inputs, left, 1),
             "bn2": nn.BatchNorm2d(left),
-            "relu2": nn.ReLU(),
+            "relu2": nn.ReLU(inplace=True),
         }
         self.left = nn.Sequential(OrderedDict(layers))
         self.branch = branch(inputs, outputs // 2, outputs - left, stride)
@@ -159,7 +159,7 @@ def stem(inputs: int, widths: tuple[int, ...]) -> nn.Sequential:
     for i, outputs in enumerate(widths, 1):
         layers[f"conv{i}"] = convolution(inputs, outputs, 3, 2 if i == 1 else 1)
         layers[f"bn{i}"] = nn.BatchNorm2d(outputs)
-        layers[f"relu{i}"] = nn.ReLU()
+        layers[f"relu{i}"] = nn.ReLU(inplace=True)
         inputs = outputs
     return nn.Sequential(layers)
 
@@ -183,7 +183,7 @@ class ShuffleNetV2(nn.Module):
         self.stages = nn.Sequential(found)
         self.conv5 = convolution(inputs, config.last, 1)
         self.bn5 = nn.BatchNorm2d(config.last)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(config.last, config.outputs)
         fill(self, weights=he, biases=constant(0.0))  # Sec. 4: as ShuffleNet

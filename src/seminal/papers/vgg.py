@@ -124,7 +124,7 @@ def stack(
         layers[f"conv{stage}_{n}"] = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
         if batch_norm:
             layers[f"bn{stage}_{n}"] = nn.BatchNorm2d(outputs)
-        layers[f"relu{stage}_{n}"] = nn.ReLU()
+        layers[f"relu{stage}_{n}"] = nn.ReLU(inplace=True)
         inputs = outputs
     return nn.Sequential(layers)
 
@@ -169,7 +169,7 @@ class VGG(nn.Module):
             stage.add_module(f"pool{i}", nn.MaxPool2d(2, stride=2))
             stages[f"conv{i}"], inputs = stage, width
         self.stages = nn.Sequential(stages)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.fc6 = nn.Linear(inputs * self.window[0] * self.window[1], 4096)
         # Scaled in training, not in tests: the authors' programme came from Caffe (Sec. 3.3), which does the same.
         self.drop6 = Dropout(config.dropout)

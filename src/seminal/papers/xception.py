@@ -108,7 +108,7 @@ def separable(widths: Sequence[int], between: str, *, relu_first: bool = True, p
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, (inputs, outputs) in enumerate(pairwise(widths), 1):
         if relu_first or i > 1:  # the first module of the entry flow is handed the output of a ReLU
-            layers[f"relu{i}"] = nn.ReLU()
+            layers[f"relu{i}"] = nn.ReLU(inplace=i > 1)  # the first would overwrite what the shortcut reads
         layers[f"conv{i}"] = SeparableConv(inputs, outputs, between)
         layers[f"bn{i}"] = nn.BatchNorm2d(outputs)
     if pool:
@@ -143,7 +143,7 @@ class Xception(nn.Module):
         self.bn1 = nn.BatchNorm2d(32)
         self.conv2 = nn.Conv2d(32, 64, 3, bias=False)
         self.bn2 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.entry = nn.Sequential(
             halving([64, 128, 128], relu_first=False), halving([128, 256, 256]), halving([256, 728, 728])
         )

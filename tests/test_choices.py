@@ -188,7 +188,7 @@ def test_choices_from_end_to_end(tmp_path: Path):
     small = ("--epochs", "2", "--tokens", "wordpiece", "--vocab-size", "60", *QUICK)
     done("train", "bert-tiny", "swag", *small, "--name", "swag", folder=tmp_path)
     found = json.loads(done("eval", "runs/swag", "--json", folder=tmp_path))
-    with (tmp_path / "runs" / "swag" / "predictions-test.csv").open(newline="") as file:
+    with (tmp_path / "runs" / "swag" / "predictions-val.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert found["accuracy"] == sum(line["true"] == line["predicted"] for line in table) / 20
     other = json.loads(done("eval", "runs/swag", "--data", "swag/val.csv", "--json", folder=tmp_path))

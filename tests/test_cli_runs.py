@@ -134,6 +134,56 @@ def test_other_data_are_read_as_the_runs_own_were(tmp_path):
     assert got["mae"] == pytest.approx(sum(abs(a - b) for a, b in zip(truth, guessed)) / len(truth), rel=1e-4)
 
 
+def test_a_few_rows_are_enough_to_score_on(tmp_path):
+    """Two rows, of two targets, from which a reader would guess classes; and beside other tables in a folder."""
+    run = copy(numbers_run(), tmp_path)
+    lines = Path(json.loads((run / "recipe.json").read_text())["data"]["data"]).read_text().splitlines()
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for name, rows in (("two", lines[1:3]), ("parts/train", lines[1:9]), ("parts/val", lines[9:12])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([lines[0], *rows]) + "\n")
+    (parts / "sample_submission.csv").write_text("id,y\n1,0\n")
+    (parts / "test.csv").write_text("a,b,kind\n1,2,u\n")
+    got = json.loads(done("eval", run.name, "--data", "two.csv", "--json", folder=tmp_path))
+    said = [float(row["y predicted"]) for row in table(run / "predictions-all-two.csv")]
+    wrong = [abs(float(line.split(",")[3]) - value) for line, value in zip(lines[1:3], said)]
+    assert got["mae"] == pytest.approx(sum(wrong) / 2, abs=1e-3)
+    assert json.loads(done("eval", run.name, "--data", "parts", "--json", folder=tmp_path))["rows"] == 11
+    asked = ("eval", run.name, "--data", "parts", "--split", "val", "--json")
+    assert json.loads(done(*asked, folder=tmp_path))["rows"] == 3
+
+
+def test_pictures_of_one_class_are_enough_to_score_on(tmp_path):
+    run = copy(pictures_run(), tmp_path)
+    coloured(tmp_path / "set", 1, seed=3)
+    for other in ("green", "blue"):
+        (tmp_path / "set" / other / "00.png").unlink()
+        (tmp_path / "set" / other).rmdir()
+    got = json.loads(done("eval", run.name, "--data", "set", "--json", folder=tmp_path))
+    assert (got["split"], got["rows"]) == ("all", 1)
+
+
+@pytest.mark.parametrize(("column", "rows"), [(3, 1), (1, -1)])
+def test_rows_that_were_changed_are_noticed(tmp_path, column, rows):
+    """A target of training, or a value that only validation has: neither the names of the rows nor the means tell."""
+    words = ("--target", "y", "--epochs", "1", "--precision", "fp32", "--name", "run")
+    points(tmp_path / "points.csv")
+    done("train", "mlp", "points.csv", *words, folder=tmp_path)
+    held = [row["name"] for row in table(tmp_path / "runs" / "run" / "split.csv") if row["split"] == "val"]
+    lines = (tmp_path / "points.csv").read_text().splitlines()
+    at = (
+        int(held[0].split(":")[1]) - 1
+        if rows < 0
+        else next(i for i in range(1, 9) if f"points.csv:{i + 1}" not in held)
+    )
+    cells = lines[at].split(",")
+    cells[column] = f"{float(cells[column]) + 0.25:.4f}"
+    (tmp_path / "points.csv").write_text("\n".join([*lines[:at], ",".join(cells), *lines[at + 1 :]]) + "\n")
+    for verb in ("eval", "resume"):
+        said = typed(verb, "runs/run", folder=tmp_path)
+        assert (said.code, "hold other values" in said.err) == (2, True), said.err
+
+
 def test_other_pictures_in_other_folders(tmp_path):
     run = copy(pictures_run(), tmp_path)
     coloured(tmp_path / "wrapped" / "inner", 4, seed=5)
@@ -143,7 +193,7 @@ def test_other_pictures_in_other_folders(tmp_path):
     assert "`green2`" in said.err
     (tmp_path / "wrapped" / "inner" / "green2").rename(tmp_path / "wrapped" / "inner" / "red")
     got = json.loads(done("eval", run.name, "--data", "wrapped", "--json", folder=tmp_path))
-    rows = table(run / "predictions-train-wrapped.csv")
+    rows = table(run / "predictions-all-wrapped.csv")
     assert got["rows"] == len(rows) == 12
     done("predict", run.name, "wrapped", "--csv", "guess.csv", folder=tmp_path)
     guessed = {row["input"].removeprefix("wrapped/inner/"): row["predicted"] for row in table(tmp_path / "guess.csv")}

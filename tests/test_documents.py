@@ -347,6 +347,18 @@ def test_a_folder_of_files_and_folders_of_splits(tmp_path):
     assert list(documents.read(tmp_path / "named", HIDING, DocumentsAsk()).spec.counts) == ["train", "val"]
 
 
+def test_folders_whose_names_tell_no_split_are_one_corpus(tmp_path):
+    for folder in ("fiction", "news/2024", ".hidden"):
+        for place in range(5):
+            stories(tmp_path / folder).rename(tmp_path / folder / f"story{place}.txt")
+    source = documents.read(tmp_path, HIDING, DocumentsAsk())
+    assert [len(part.files) for part in source.parts.values()] == [8, 2]
+    assert source.name("train", 0).startswith(("fiction/story", "news/2024/story"))
+    stories(tmp_path / "valid")
+    with pytest.raises(UserError, match="has no training set"):
+        documents.read(tmp_path, HIDING, DocumentsAsk())
+
+
 def test_what_a_run_knows_is_kept_and_longer_rows_may_follow(tmp_path):
     first = small(tmp_path)
     encoder = first.encoder("none")

@@ -29,6 +29,7 @@ from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
 from seminal.runs.folder import RunFolder
 from seminal.runs.making import Maker
 from seminal.runs.plan import best_model, encoder_of, plan_of
+from seminal.weights.reading import checkpoint
 from texts import language, sentences
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -287,6 +288,17 @@ def test_a_file_in_several_parts_and_one_of_torch_are_read(peers, tmp_path):
     for key, value in states[0].items():
         assert torch.equal(value, states[1][key])
         assert torch.equal(value, states[2][key])
+
+
+def test_parts_keep_a_prefix_that_only_some_of_them_have_throughout(tmp_path):
+    names = {"model.encoder.weight": "1.safetensors", "model.decoder.weight": "2.safetensors", "bias": "2.safetensors"}
+    for part in ("1.safetensors", "2.safetensors"):
+        save_file({name: torch.zeros(2) for name, file in names.items() if file == part}, tmp_path / part)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    assert checkpoint(tmp_path).keys() == names.keys()
+    del names["bias"]
+    save_file({"model.decoder.weight": torch.zeros(2)}, tmp_path / "2.safetensors")
+    assert checkpoint(tmp_path).keys() == {"encoder.weight", "decoder.weight"}
 
 
 # ------------------------------------------------------------------------------------------------------- other verbs

@@ -213,6 +213,57 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert len([name for name in open_tree(tmp_path / "set").names if name.startswith("b/")]) == 3
 
 
+@pytest.mark.parametrize("ending", ["tar", "tar.gz"])
+def test_links_in_an_archive_are_followed_as_in_a_folder(tmp_path: Path, ending: str) -> None:
+    real = class_folders(tmp_path / "set", {"a": 3, "b": 3})
+    os.link(real / "a" / "000.png", real / "b" / "hard.png")
+    (real / "b" / "soft.png").symlink_to("../a/./001.png")
+    (real / "b" / "chain.png").symlink_to("soft.png")
+    (real / "c").symlink_to("a")
+    (real / "a" / "up").symlink_to("..")
+    tree = open_tree(packed(real, tmp_path / f"set.{ending}", "wrapper/"))
+    assert tree.names == open_tree(real).names
+    assert {"b/hard.png", "b/soft.png", "b/chain.png", "c/002.png"} <= set(tree.names)
+    assert all(tree.read(name) == (real / name).read_bytes() for name in tree.names)
+
+
+@pytest.mark.parametrize("ending", ["tar", "tar.gz"])
+def test_links_that_lead_to_no_file_of_an_archive_are_bad_files(tmp_path: Path, ending: str) -> None:
+    real = class_folders(tmp_path / "set", {"a": 3, "b": 3})
+    (tmp_path / "secret.png").write_bytes((real / "a" / "000.png").read_bytes())
+    for name, target in (("up", "../../secret"), ("absolute", tmp_path / "secret"), ("round", "round"), ("gone", "x")):
+        (real / "b" / f"{name}.png").symlink_to(f"{target}.png")
+    archive = packed(real, tmp_path / f"set.{ending}")
+    with pytest.raises(
+        UserError, match=r"4 of 10 files .*up.png \(cannot be read: a link to `../../secret.png`, which"
+    ):
+        scan(archive)
+    assert len(scan(archive, on_bad_file="skip").names) == 6
+
+
+def test_links_without_number_are_refused(tmp_path: Path) -> None:
+    """Each folder leads twice to the next: 30 folders would hold a thousand million names."""
+    with tarfile.open(tmp_path / "bomb.tar", "w") as archive:
+        for level in range(30):
+            for name in "ab":
+                link = tarfile.TarInfo(f"{level}/{name}")
+                link.type, link.linkname = tarfile.SYMTYPE, f"../{level + 1}"
+                archive.addfile(link)
+        archive.addfile(tarfile.TarInfo("30/x.png"))
+    with pytest.raises(UserError, match=r"bomb.tar` has links to folders that lead to more than"):
+        open_tree(tmp_path / "bomb.tar")
+
+
+def test_a_file_that_stands_twice_in_an_archive_is_one(tmp_path: Path) -> None:
+    real = class_folders(tmp_path / "set", {"a": 1})
+    os.link(real / "a" / "000.png", tmp_path / "other.png")
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        for _ in range(2):  # the second time it is a link to itself
+            archive.add(real / "a" / "000.png", "a/000.png")
+    tree = open_tree(tmp_path / "set.tar")
+    assert [tree.read(name) for name in tree.names] == [(real / "a" / "000.png").read_bytes()]
+
+
 # -------------------------------------------------------------------------------------------------- what is refused
 
 

@@ -4,6 +4,7 @@ validation."""
 import dataclasses
 import json
 from dataclasses import replace
+from hashlib import md5
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 
 from pictures_on_disk import class_folders, cut_off, noise, save, smooth, turned
 from seminal.core import Batch, Chance, Order, Source, UserError
-from seminal.data import image_stream
+from seminal.data import fetched, image_stream
 from seminal.data.images import ImageEncoder, ImageStore, ImageStream, digits, load, scan
 from seminal.data.pictures import BadPicture, crop, open_picture, read_header, square
 from seminal.data.split import Fold
@@ -477,3 +478,15 @@ def test_a_program_that_calls_itself_a_picture_is_not_started():
     """Pillow reads PostScript too, by handing it to an interpreter."""
     with pytest.raises(BadPicture, match="not a picture"):
         open_picture(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+
+
+def test_files_of_another_set_in_the_folder_of_one_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those of MNIST and of Fashion-MNIST have the same names."""
+    monkeypatch.setenv("SEMINAL_DATA", str(tmp_path))
+    monkeypatch.setattr(fetched, "SETS", {"mnist": fetched.Files("nowhere/", {"x.gz": md5(b"mnist").hexdigest()})})
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "x.gz").write_bytes(b"mnist")
+    assert fetched.fetched("mnist") == tmp_path / "mnist" / "x.gz"
+    (tmp_path / "mnist" / "x.gz").write_bytes(b"fashion")
+    with pytest.raises(UserError, match=r"x.gz is there, but it is not the file of mnist"):
+        fetched.fetched("mnist")

@@ -93,6 +93,15 @@ def test_training_windows_touch_and_do_not_overlap(said, longest, rows, seed):
     assert len(steps) == 1
 
 
+@pytest.mark.parametrize("said", [32, 46, 100])
+def test_every_token_is_met_in_some_epoch(said):
+    source, met = numbered(said, 16, carried=False), set()
+    for epoch in range(150):
+        for batch in source.batches(Order("train", 1, epoch=epoch, shuffle=True)):
+            met |= set(batch["text"][:, 1:].flatten().tolist())
+    assert met == set(range(11, 11 + said))
+
+
 def test_the_places_of_the_windows_change_with_the_epoch():
     source = numbered(5000, 40, carried=False)
     firsts = {
@@ -213,6 +222,17 @@ def test_the_end_of_a_file_is_held_out_in_order(tmp_path: Path):
     assert source.name("val", 0) == f"play.txt.gz:{line}"
     assert source.spec.name == "play"
     assert list(read(path, WORDS, StreamAsk()).spec.counts) == ["train", "val"]
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "\n" * 900), (" \n" * 900, ""), ("\n", "\n \n")])
+def test_blank_lines_around_a_text_change_nothing(tmp_path: Path, before, after):
+    (tmp_path / "play.txt").write_text(TEXT)
+    plain = read(tmp_path / "play.txt", WORDS, StreamAsk())
+    (tmp_path / "play.txt").write_text(before + TEXT + after)
+    source = read(tmp_path / "play.txt", WORDS, StreamAsk())
+    for split, part in plain.parts.items():
+        assert source.parts[split].tokens.flat.tolist() == part.tokens.flat.tolist()
+        assert (source.parts[split].numbers - part.numbers == before.count("\n")).all()
 
 
 def test_a_single_long_line_is_held_out_before_a_space(tmp_path: Path):

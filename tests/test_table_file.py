@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from example_tables import houses, lines, whole, written
-from seminal.core import Order
+from seminal.core import Order, UserError
 from seminal.data import table_file, tables
+from seminal.data.labelled_table import text_table
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "txt;", "txt|", "csv.gz", "parquet", "excel"])
@@ -103,3 +104,54 @@ def test_a_class_is_the_same_however_a_file_writes_its_number(tmp_path):
     assert source.spec.classes == ("01", "02", "A")
     (batch,) = source.batches(Order("val", 10))
     assert batch["target"].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("mark", ["", '"'])
+def test_a_long_cell_is_read_and_no_message_is_as_long(tmp_path: Path, mark: str) -> None:
+    """Python's own limit is 128 KiB, for all that reads CSV in a process."""
+    before, path = csv.field_size_limit(), tmp_path / "t.csv"
+    cells = ["x" * 200_000, *["word"] * 59]
+    path.write_text("a,b,y\n" + "".join(f"{i % 7},{mark}{cell}{mark},{i % 2}\n" for i, cell in enumerate(cells)))
+    assert table_file.read(path).columns["b"].to_pylist() == cells
+    with pytest.raises(UserError, match=r"holds words: 'x+…' at t.csv:2") as refused:
+        tables.read(path, target="b", task="regression")
+    assert len(str(refused.value)) < 300
+    path.write_text(f"{path.read_text()}5,{mark}{cells[0]}{mark}\n")
+    with pytest.raises(UserError, match="line 62 has 2 fields, and the header has 3"):
+        table_file.read(path)
+    assert csv.field_size_limit() == before
+
+
+def test_an_endless_cell_is_told_and_what_follows_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_file, "LONGEST_CELL", 50)
+    monkeypatch.setattr(table_file, "HEAD", 12)
+    (tmp_path / "t.csv").write_text('a,b\n1,"x"\n2,"' + "y" * 60 + '"\n3,"z"\n')
+    with pytest.raises(UserError, match="line 3 has a cell of more than 50 characters"):
+        table_file.read(tmp_path / "t.csv")
+    table = table_file.read(tmp_path / "t.csv", "skip")
+    assert (table.lines.tolist(), table.broken) == ([2, 4], (3,))
+
+
+def test_commas_in_the_first_text_divide_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("a nice, warm, place;pos\nawful;neg\nfine;pos\n")
+    table = text_table(tmp_path / "q.csv")
+    assert table.records == [["a nice, warm, place", "pos"], ["awful", "neg"], ["fine", "pos"]]
+    (tmp_path / "q.csv").write_text('text,label\n"one; two; three",a\n"one; two",b\n')
+    assert text_table(tmp_path / "q.csv").records[1:] == [["one; two; three", "a"], ["one; two", "b"]]
+
+
+def test_text_of_parquet_is_text_in_every_form(tmp_path: Path) -> None:
+    words = pa.array(["u" if i % 4 else "v" for i in range(60)])
+    found = []
+    for form in (words, words.cast(pa.large_string()), words.cast(pa.string_view()), words.dictionary_encode()):
+        pq.write_table(pa.table({"word": form, "x": np.arange(60) % 11, "y": form}), tmp_path / "t.parquet")
+        source = tables.read(tmp_path / "t.parquet", target="y")
+        found.append((source.encoder("none").features, source.spec.classes))
+    assert found == [(("word=u", "word=v", "x"), ("u", "v"))] * 4
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"a": 1}, b"\xff"])
+def test_a_target_of_lists_is_refused(tmp_path: Path, value: object) -> None:
+    pq.write_table(pa.table({"x": np.arange(60) % 11, "odd": [value] * 60}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"`odd` of t.parquet holds values of type .*neither classes nor numbers"):
+        tables.read(tmp_path / "t.parquet", target="odd")

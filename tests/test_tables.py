@@ -24,7 +24,9 @@ from example_tables import WORDS, houses, lines, whole, written
 from seminal.core import Batch, Order, UserError
 from seminal.data import table_file, tables
 from seminal.data.split import Fold, Holdout
+from seminal.runs.asks import DataAsk
 from seminal.runs.codec import from_json, to_json
+from seminal.runs.sources import open_source
 
 
 def test_a_regression_target_is_standardised_by_training_rows_alone(tmp_path: Path) -> None:
@@ -88,6 +90,28 @@ def test_a_folder_brings_its_own_split(tmp_path: Path) -> None:
     (folder / "valid.tsv").unlink()
     (folder / "test.csv").unlink()
     assert dict(tables.read(folder, target="price", split=Fold(1, 4)).spec.counts) == {"train": 30, "val": 10}
+
+
+def test_a_test_table_without_the_target_is_left_out(tmp_path: Path) -> None:
+    """As contests give it: what is to be predicted is not in it."""
+    table = houses()
+    written(tmp_path / "train.csv", table)
+    written(tmp_path / "test.csv", {name: cells for name, cells in table.items() if name != "price"})
+    source = tables.read(tmp_path, target="price")
+    assert dict(source.spec.counts) == {"train": 48, "val": 12}
+    assert "test.csv left out: it has no column `price`" in source.spec.notes
+    assert dict(tables.read(tmp_path, target="price", split=Fold(1, 4)).spec.counts) == {"train": 45, "val": 15}
+    with pytest.raises(UserError, match=r"train.csv has no column `Price`; the nearest is `price`"):
+        tables.read(tmp_path, target="Price")
+
+
+def test_a_folder_of_packed_tables_is_no_folder_of_pictures(tmp_path: Path) -> None:
+    text = written(tmp_path / "houses.csv", houses()).read_bytes()
+    (tmp_path / "town").mkdir()
+    for name in ("train", "val"):
+        (tmp_path / "town" / f"{name}.csv.gz").write_bytes(gzip.compress(text))
+    source = open_source(DataAsk(str(tmp_path / "town"), target="price"), "mlp", "mlp", "cpu")
+    assert dict(source.spec.counts) == {"train": 60, "val": 60}
 
 
 # ------------------------------------------------------------------------------------------------------- the batches

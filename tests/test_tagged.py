@@ -145,6 +145,7 @@ def test_a_label_that_only_validation_has_counts_as_missed(tmp_path: Path):
         ("Anna B-PER\nlives\n\nOslo B-LOC\n", {}, "line 2 has a word without a label.*--on-bad-row skip"),
         ("\nAnna NN B-PER\nlives O\n", {}, "line 3 has 2 columns where the lines before have 3"),
         ("only words\n".replace(" ", "\n"), {}, "line 1 has a word without a label"),
+        ("Anna\tB-PER\nlives\tO\n\nOslo\t\n", {}, "line 4 has a word without a label"),
         ("Anna O\nlives O\n\nOslo O\n", {}, "every word of x.conll has the label `O`"),
         ("Anna B-PER\nlives O\n", {}, "1 row cannot be divided into training and validation"),
         (b"caf\xe9 O\n", {}, "line 1 is not UTF-8"),

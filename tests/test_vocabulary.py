@@ -127,6 +127,13 @@ def test_the_most_frequent_words_are_kept_and_ties_are_settled():
     assert len(counted([["x", "y"]], "words", 100, least=2)) == 6  # none occurs twice: all are kept
 
 
+def test_the_most_frequent_characters_are_kept_and_ties_are_settled():
+    """The library settles them as a hash table does, otherwise in each process: a run could not be resumed."""
+    vocabulary = learned(["zyxwvutsrqponmlkjihgfedcba", "q"], "bpe", len(SPECIAL) + 5)
+    assert sorted(vocabulary.shown(range(len(SPECIAL), len(vocabulary)))) == sorted(["▁", "q", "a", "b", "c"])
+    assert len({learned(CHINESE, "bpe", 400).json for _ in range(3)}) == 1
+
+
 @pytest.mark.parametrize("vocabulary", [*SENTENCES.values(), *STREAMS.values()], ids=lambda v: v.kind)
 def test_a_vocabulary_is_kept_as_json(vocabulary):
     again = from_json(to_json(vocabulary))

@@ -5,9 +5,11 @@ Nothing holds a whole file, so that it may be larger than memory.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -54,11 +56,15 @@ class Documents:
 
     @property
     def place(self) -> str:
-        return self.files[0].name if len(self.files) == 1 else self.files[0].parent.name
+        return self.files[0].name if len(self.files) == 1 else self._folder.name
 
     def file(self, document: int) -> str:
-        """The name of the file that holds it."""
-        return self.files[document if len(self.files) > 1 else 0].name
+        """The name of the file that holds it, below the folder of all."""
+        return str(self.files[document if len(self.files) > 1 else 0].relative_to(self._folder))
+
+    @cached_property
+    def _folder(self) -> Path:
+        return Path(os.path.commonpath([file.parent for file in self.files]))
 
     def sizes(self) -> np.ndarray:
         """(documents,) characters."""
@@ -78,8 +84,8 @@ class Documents:
 
 
 def found_in(path: Path, known: Known | None) -> dict[str, Documents]:
-    """The documents of each split: of a file, of a folder with a file or a folder for each split, or of a folder of text
-    files without any."""
+    """The documents of each split: of a file, of a folder with a file or a folder for each split, or of a folder whose text
+    files, in folders of their own or not, tell no split."""
     whole = known is not None and known.whole
     if not path.is_dir():
         return {split: Documents((file,)) for split, file in files_in(path, ENDINGS, known).items()}
@@ -99,9 +105,10 @@ def found_in(path: Path, known: Known | None) -> dict[str, Documents]:
             )
         return {split: Documents(some) for split, some in parts.items()}
     every = tuple(_texts(path, deep=True))
-    if "train" in files or "" not in files or (whole and files - {""}):  # else their names tell no split
+    named = "train" in files or (whole and files - {""}) or (files and "" not in files)
+    if named or not every or "val" in folders or "test" in folders:
         return {split: Documents((file,)) for split, file in files_in(path, ENDINGS, known).items()}
-    return {ALL if whole else "train": Documents(every)}
+    return {ALL if whole else "train": Documents(every)}  # their names tell no split
 
 
 def parted(whole: Documents, share: Holdout | Fold, least: int) -> tuple[dict[str, Documents], str]:
@@ -163,5 +170,9 @@ def _texts(folder: Path, *, deep: bool = False) -> list[Path]:
     return [
         file
         for file in files
-        if text_lines.bare(file).suffix.lower() in ENDINGS and file.is_file() and not file.name.startswith(".")
+        if text_lines.bare(file).suffix.lower() in ENDINGS and file.is_file() and not _hidden(file.relative_to(folder))
     ]
+
+
+def _hidden(place: Path) -> bool:
+    return any(part.startswith(".") for part in place.parts)

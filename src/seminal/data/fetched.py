@@ -5,6 +5,7 @@ The folder is ``~/.cache/seminal``, or what the variable SEMINAL_DATA says; a fo
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -72,7 +73,20 @@ def fetched(name: str) -> Path:
     for file, md5 in files.sums.items():
         if not (folder / file).exists():
             _fetch(files.place + file, md5, folder / file, name)
+        elif _md5(folder / file) != md5:  # MNIST's files, and those of the sets in its form, have the same names
+            raise UserError(
+                f"{folder / file} is there, but it is not the file of {name}: its MD5 sum should be {md5}. Move it away, and "
+                f"it is fetched; or give the folder itself for what it holds: {folder}."
+            )
     return folder / next(iter(files.sums)) if len(files.sums) == 1 else folder
+
+
+def _md5(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "md5").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
 def _fetch(address: str, md5: str, to: Path, name: str) -> None:

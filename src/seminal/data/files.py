@@ -12,12 +12,13 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from seminal.core import UserError
+from seminal.data.links import followed
 
 # A compressed tar can only be read from its beginning to its end, so it is kept in memory, up to here.
 IN_MEMORY = 2 << 30
@@ -27,6 +28,9 @@ LARGEST_MEMBER = 1 << 30
 _HIDDEN = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "lost+found"}
 _ENDINGS = (".zip", ".tar", ".tgz", ".txz", ".tbz2", ".gz", ".xz", ".bz2")
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError)
+
+
+Content = TypeVar("Content")
 
 
 class Tree(Protocol):
@@ -228,10 +232,13 @@ class TarTree:
     path: Path
     names: tuple[str, ...]
     empty_folders: tuple[str, ...]
-    places: Mapping[str, tuple[int, int]]  # name -> first byte, number of bytes
+    places: Mapping[str, tuple[int, int] | str]  # name -> first byte, number of bytes; or why it cannot be read
 
     def read(self, name: str, limit: int | None = None) -> bytes:
-        start, size = self.places[name]
+        place = self.places[name]
+        if isinstance(place, str):
+            raise OSError(place)
+        start, size = place
         with open(self.path, "rb") as file:
             file.seek(start)
             return file.read(size if limit is None else min(size, limit))
@@ -242,7 +249,7 @@ class MemoryTree:
     """Files in memory: the members of a compressed .tar."""
 
     where: str
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes | str]  # name -> what it holds; or why it cannot be read
     empty_folders: tuple[str, ...] = ()
 
     @property
@@ -250,7 +257,10 @@ class MemoryTree:
         return tuple(self.files)
 
     def read(self, name: str, limit: int | None = None) -> bytes:
-        return self.files[name][:limit]
+        data = self.files[name]
+        if isinstance(data, str):
+            raise OSError(data)
+        return data[:limit]
 
 
 def _open_tar(where: str, path: Path, descend: bool) -> Tree:
@@ -264,10 +274,57 @@ def _open_tar(where: str, path: Path, descend: bool) -> Tree:
     size = path.stat().st_size
     if any(member.offset_data + member.size > size for member in members if member.isreg()):
         raise _damaged(where, EOFError("a file lies beyond its end"))
-    # Links have no bytes of their own, and a sparse member's bytes do not lie in one piece.
-    places = {m.name: (m.offset_data, m.size) for m in members if m.isreg() and not m.issparse()}
-    _, names, empty = _arranged([*places, *(member.name + "/" for member in members if member.isdir())], descend)
-    return TarTree(where, path, tuple(names), empty, {short: places[name] for short, name in names.items()})
+    found = _Members[tuple[int, int] | str]()
+    for member in members:
+        found.add(member, _place)
+    places, empty = found.named(where, descend)
+    return TarTree(where, path, tuple(places), empty, places)
+
+
+def _place(member: tarfile.TarInfo) -> tuple[int, int] | str:
+    if member.issparse():
+        return "a file with holes, whose bytes do not lie in one piece: unpack the archive"
+    return member.offset_data, member.size
+
+
+@dataclass(frozen=True)
+class _Members(Generic[Content]):
+    """What a .tar holds, by clean names. Of several members with one name the last counts, as when it is unpacked."""
+
+    files: dict[str, Content] = field(default_factory=dict)
+    folders: dict[str, None] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)  # where they lead, from the folder in which they stand
+
+    def add(self, member: tarfile.TarInfo, content: Callable[[tarfile.TarInfo], Content]) -> None:
+        name, target = _clean(member.name), member.linkname
+        if member.islnk():  # a hard link says where it leads from the beginning of the archive on
+            target = _clean(target)
+            if target == name and name in self.files:  # so tar writes a file that it was given twice
+                return
+            target = "../" * name.count("/") + target
+        if member.isreg():
+            self.links.pop(name, None)
+            self.files[name] = content(member)
+        elif member.isdir():
+            self.folders[name] = None
+        elif member.issym() or member.islnk():
+            self.files.pop(name, None)
+            self.links[name] = target
+
+    def named(self, where: str, descend: bool) -> tuple[dict[str, Content | str], tuple[str, ...]]:
+        """The content of each file, by the name that readers use, or why it has none; and the empty folders."""
+        meant: dict[str, str] = {name: name for name in self.files}
+        lost: dict[str, str] = {}
+        if self.links:
+            meant, lost = followed(where, self.files, self.folders, self.links)
+        _, names, empty = _arranged([*meant, *lost, *(f"{folder}/" for folder in self.folders)], descend)
+        contents: dict[str, Content | str] = {}
+        for short, name in names.items():
+            if name in meant:
+                contents[short] = self.files[meant[name]]
+            else:
+                contents[short] = f"a link to `{lost[name]}`, which is no file of the archive"
+        return contents, empty
 
 
 def _is_plain_tar(path: Path) -> bool:
@@ -279,8 +336,7 @@ def _is_plain_tar(path: Path) -> bool:
 
 
 def _open_compressed_tar(where: str, path: Path, descend: bool) -> Tree:
-    contents: dict[str, bytes] = {}
-    folders: list[str] = []
+    found = _Members[bytes]()
     total = 0
     try:
         with tarfile.open(path, "r|*") as archive:
@@ -291,21 +347,22 @@ def _open_compressed_tar(where: str, path: Path, descend: bool) -> Tree:
                         f"`{where}` holds more than {IN_MEMORY >> 30} GiB, and a compressed tar cannot be read at "
                         f"random: unpack it (`tar -xf {where}`) and give the folder."
                     )
-                file = archive.extractfile(member) if member.isreg() else None
-                if file is not None:
-                    contents[member.name] = file.read()
-                elif member.isdir():
-                    folders.append(member.name + "/")
+                found.add(member, lambda member: _read(archive, member))
     except PermissionError:
         raise
     except _DAMAGED as error:
-        if contents or path.name.lower().endswith(_ENDINGS):
+        if found.files or path.name.lower().endswith(_ENDINGS):
             raise _damaged(where, error) from error
         raise UserError(
             f"`{where}` is neither a folder nor an archive: give a folder, .zip, .tar, .tar.gz, .tar.xz or .tar.bz2."
         ) from error
-    _, names, empty = _arranged([*contents, *folders], descend)
-    return MemoryTree(where, {short: contents[name] for short, name in names.items()}, empty)
+    return MemoryTree(where, *found.named(where, descend))
+
+
+def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None, "a regular file has bytes"
+    return file.read()
 
 
 def _damaged(where: str, error: Exception) -> UserError:

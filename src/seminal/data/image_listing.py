@@ -109,8 +109,7 @@ def scan(path: str | Path, *, split: Holdout | Fold | None = None, on_bad_file: 
     """
     if on_bad_file not in ("refuse", "skip"):
         raise UserError(f"on_bad_file is `{on_bad_file}`: write `refuse` (stop and name the file) or `skip`.")
-    tree = open_tree(path)
-    tree, layout = idx.with_labels(tree) or cifar.with_labels(tree) or (tree, read_layout(tree))
+    tree, layout = labelled(path)
     entries = list(layout.entries)
     headers, bad = _headers(tree, [entry.name for entry in entries])
     bad = [*((name, "a picture outside the class folders") for name in layout.stray), *bad]
@@ -145,6 +144,12 @@ def scan(path: str | Path, *, split: Holdout | Fold | None = None, on_bad_file: 
         on_bad_file=on_bad_file,
         notes=tuple(notes),
     )
+
+
+def labelled(path: str | Path) -> tuple[Tree, Layout]:
+    """The files of a folder or archive, and what each is called. Nothing is opened, and a single class is enough."""
+    tree = open_tree(path)
+    return idx.with_labels(tree) or cifar.with_labels(tree) or (tree, read_layout(tree))
 
 
 def skipped(bad: list[Bad], total: int, on_bad_file: str) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from seminal.core import UserError
 from seminal.data import lines as text_lines
+from seminal.data.table_file import HEAD, long_cells, sniffed
 
 TABS = (".tsv", ".tab", ".txt")
 OBJECTS = (".jsonl", ".ndjson")
 ENDINGS = (".csv", *TABS, *OBJECTS)
 DELIMITERS = (",", ";", "\t")  # of a .csv
-LONGEST_CELL = 1 << 27  # characters; Python's own limit is shorter than a long document
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,9 @@ def _full(path: Path) -> Iterator[tuple[int, str]]:
 
 def _quoted(path: Path) -> Iterator[tuple[int, list[str] | str]]:
     """Records of a CSV file, or what is wrong with a line."""
-    head = next((line for _, line in _full(path)), "")
-    reader = csv.reader(
-        (f"{line}\n" for line in text_lines.lines(path)), delimiter=max(DELIMITERS, key=head.count), strict=True
-    )
-    before = csv.field_size_limit(LONGEST_CELL)
-    try:
+    with long_cells():
+        delimiter = sniffed((line[:HEAD] for line in _ended(path)), DELIMITERS)
+        reader = csv.reader(_ended(path), delimiter=delimiter, strict=True)
         while True:
             begins = reader.line_num + 1
             try:
@@ -89,8 +86,11 @@ def _quoted(path: Path) -> Iterator[tuple[int, list[str] | str]]:
                 continue
             if any(cell.strip() for cell in cells):
                 yield begins, cells
-    finally:
-        csv.field_size_limit(before)
+
+
+def _ended(path: Path) -> Iterator[str]:
+    """Lines as `csv` wants them, with their ends."""
+    return (f"{line}\n" for line in text_lines.lines(path))
 
 
 def _objects(path: Path) -> TextTable:

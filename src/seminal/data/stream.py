@@ -180,9 +180,9 @@ def _parallel(said: int, longest: int, order: Order, place: str) -> _Windows:
 
 def _scattered(said: int, longest: int, order: Order) -> _Windows:
     """Windows that touch, from a first place that changes with the epoch, in any order; as many in each epoch. Those that
-    do not fill a last batch wait for another epoch."""
+    do not fill a last batch, and what is left before the first window and after the last, wait for another epoch."""
     count = max(1, (said - longest + 1) // longest)
-    room = min(longest, said - count * longest + 1)
+    room = said - count * longest + 1
     offset = int(shuffled(room, order.seed, order.epoch + 1_000_003)[0]) if room > 0 else 0
     kept = max(1, count // order.batch) * order.batch
     return _Windows(offset + longest * shuffled(count, order.seed, order.epoch).numpy()[:kept], longest, said)

@@ -5,7 +5,7 @@ Nothing holds a whole file, so that it may be larger than memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -78,20 +78,30 @@ def between_words(before: str, after: str) -> bool:
 
 def held_out(path: Path, fraction: float) -> tuple[StreamText, StreamText]:
     """A file in two: what trains, and about the last ``fraction`` of its characters. It is cut at the end of a line; where
-    lines are long beside what is held out, before a space."""
-    sizes = np.fromiter((len(line) + 1 for line in text_lines.lines(path)), dtype=np.int64)
-    total = int(sizes.sum())
-    held = total * fraction
-    if not total:
-        raise UserError(f"{path.name} is empty: give a file with text.")
+    lines are long beside what is held out, before a space. Blank lines before all text, and after it, are in neither."""
+    lines = ((len(line) + 1, number, bool(line.strip())) for number, line in enumerate(text_lines.lines(path), 1))
+    sizes, _, _, _ = _between(lines, path)
+    held = int(sizes.sum()) * fraction
     longest = LONGEST if sizes.max() <= held / 2 else max(LEAST, min(LONGEST, int(held / 4)))
-    pieces = ((len(piece.text), piece.line) for piece in _pieces(path, longest))
-    lengths, lines = np.fromiter(pieces, dtype=np.dtype((np.int64, 2))).T
-    if len(lengths) < 2:
+    pieces = ((len(piece.text), piece.line, not piece.text.isspace()) for piece in _pieces(path, longest))
+    lengths, numbers, full, first = _between(pieces, path)
+    if len(full) < 2:
         raise UserError(f"{path.name} has too little text to hold a part of it out for validation: give more.")
-    cut = int(np.searchsorted(lengths.cumsum(), total - held)) + 1
-    cut = max(1, min(cut, len(lengths) - 1))
-    return StreamText(path, longest, last=cut), StreamText(path, longest, first=cut, line=int(lines[cut]))
+    cut = int(np.searchsorted(lengths.cumsum(), lengths.sum() - held)) + 1
+    cut = max(int(full[0]) + 1, min(cut, int(full[-1])))  # there is text on both sides
+    train = StreamText(path, longest, first, first + cut, int(numbers[0]))
+    return train, StreamText(path, longest, first + cut, first + len(lengths), int(numbers[cut]))
+
+
+def _between(pieces: Iterable[tuple[int, int, bool]], path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Lengths and lines (pieces,) from the first line with text to the last; which of these pieces are not blank; how many
+    stand before them. Of each piece its length, its line, and whether it is not blank."""
+    lengths, lines, full = np.fromiter(pieces, dtype=np.dtype((np.int64, 3))).T
+    text = np.flatnonzero(full)
+    if not len(text):
+        raise UserError(f"{path.name} is empty: give a file with text.")
+    first, stop = int(np.searchsorted(lines, lines[text[0]])), int(np.searchsorted(lines, lines[text[-1]], "right"))
+    return lengths[first:stop], lines[first:stop], text - first, first
 
 
 def _pieces(path: Path, longest: int) -> Iterator[Piece]:

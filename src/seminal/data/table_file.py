@@ -11,7 +11,8 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
@@ -33,6 +34,8 @@ MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "NULL", "null", "?", "#N
 CHUNK = 20_000  # rows that are held as Python strings at a time
 SNIFFED = 100  # lines from which the delimiter is guessed
 HEAD = 1 << 20  # characters in which the header and these lines are looked for
+LONGEST_CELL = 1 << 27  # characters; Python's own limit is shorter than a long document
+SHOWN = 60  # characters of a cell, or of a name, in a message
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Table:
 
     def cell(self, name: str, row: int) -> str:
         """What stands in a cell, to quote it in a message."""
-        return str(self.columns[name][row].as_py())
+        return _short(str(self.columns[name][row].as_py()))
 
 
 def read(path: Path, on_bad_row: str = "refuse") -> Table:
@@ -80,7 +83,18 @@ def read(path: Path, on_bad_row: str = "refuse") -> Table:
     data = _bytes(path)
     if _ending(path) == ".parquet":
         return _checked(_parquet(data, path.name))
-    return _checked(_text(_decoded(data, path.name), path.name, on_bad_row))
+    with long_cells():
+        return _checked(_text(_decoded(data, path.name), path.name, on_bad_row))
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Within it Python's own reader of CSV takes cells of up to `LONGEST_CELL` characters."""
+    before = csv.field_size_limit(LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def nearest(name: str, names: list[str]) -> str:
@@ -100,6 +114,8 @@ def _bytes(path: Path) -> bytes:
         raise UserError(
             f"there is no file `{path}`{nearest(path.name, beside)}. Write the path of a table that is there."
         )
+    if path.is_dir():
+        raise UserError(f"`{path}` is a folder, and one table is wanted here: name the file in it.")
     if _ending(path) in (".xlsx", ".xls", ".ods"):
         raise UserError(f"{path.name} is a workbook, which is not read here. Save its sheet as CSV and give that file.")
     if _ending(path) not in ENDINGS:
@@ -156,6 +172,8 @@ def _parquet(data: bytes, file: str) -> Table:
     for name, column in zip(names, read.columns):
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        if pa.types.is_string_view(column.type):  # Arrow has few functions for it
+            column = column.cast(pa.string())
         columns[name] = _clean(column) if is_text(column) else column
     return Table(file, columns, np.arange(1, read.num_rows + 1))
 
@@ -163,7 +181,7 @@ def _parquet(data: bytes, file: str) -> Table:
 def _text(text: str, file: str, on_bad_row: str) -> Table:
     if not text or text.isspace():
         raise UserError(f"{file} is empty. Give a table with a line of column names and at least two rows.")
-    delimiter = _sniffed(text[:HEAD])
+    delimiter = sniffed(io.StringIO(text[:HEAD], newline=""))
     header, line = _header(text[:HEAD], delimiter)
     like_data = len(header) > 1 and 2 * sum(_is_number(name) for name in header) > len(header)
     if like_data and all(_is_number(name) for name in header):
@@ -198,15 +216,15 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _sniffed(text: str) -> str:
+def sniffed(text: Iterable[str], delimiters: Sequence[str] = DELIMITERS) -> str:
     """The delimiter that cuts most of the first lines into as many fields as the header; of equal ones, into the most."""
-    lines = list(islice((line for line in io.StringIO(text, newline="") if line.strip()), SNIFFED))
+    lines = list(islice((line for line in text if line.strip()), SNIFFED))
 
     def fit(delimiter: str) -> tuple[float, int]:
-        widths = [len(record) for record in csv.reader(lines, delimiter=delimiter) if record]
+        widths = [len(record) for record in csv.reader(lines, delimiter=delimiter) if record] or [0]
         return (sum(width == widths[0] for width in widths) / len(widths) if widths[0] > 1 else 0.0, widths[0])
 
-    return max(DELIMITERS, key=fit)
+    return max(delimiters, key=fit)
 
 
 def _blank(record: list[str]) -> bool:
@@ -249,7 +267,7 @@ class _Broken:
 
     line: int
     last: int
-    fields: int
+    fields: int  # 0: one of them is longer than `LONGEST_CELL`
 
 
 @dataclass(frozen=True)
@@ -277,23 +295,33 @@ def _by_csv(text: str, delimiter: str, width: int, *, quoting: bool) -> _Records
         rows.clear()
 
     begins, header, swallowed = 1, True, False
-    try:
-        for record in reader:
-            if _blank(record) or header:
-                header = header and _blank(record)
-            elif len(record) != width:
-                broken.append(_Broken(begins, reader.line_num, len(record)))
-            else:
-                rows.append(record)
-                lines.append(begins)
-                swallowed |= reader.line_num > begins
-            if len(rows) == CHUNK:
-                flush()
-            begins = reader.line_num + 1
-    except csv.Error:  # a field beyond csv's limit of 128 KiB: a quotation mark was never closed
-        broken.append(_Broken(begins, reader.line_num, 1))
+    for record in _whole(reader):
+        if record is None:
+            broken.append(_Broken(begins, reader.line_num, 0))
+        elif _blank(record) or header:
+            header = header and _blank(record)
+        elif len(record) != width:
+            broken.append(_Broken(begins, reader.line_num, len(record)))
+        else:
+            rows.append(record)
+            lines.append(begins)
+            swallowed |= reader.line_num > begins
+        if len(rows) == CHUNK:
+            flush()
+        begins = reader.line_num + 1
     flush()
     return _Records([pa.chunked_array(part, pa.string()) for part in parts], lines, broken, swallowed)
+
+
+def _whole(reader: Iterator[list[str]]) -> Iterator[list[str] | None]:
+    """The records; None for one with a cell longer than `LONGEST_CELL`, after which the reader goes on with the next line."""
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield None
 
 
 def _broken_row(broken: list[_Broken], file: str, width: int) -> str:
@@ -301,6 +329,11 @@ def _broken_row(broken: list[_Broken], file: str, width: int) -> str:
     if first.last > first.line:
         what = f"a quotation mark that is opened on line {first.line} of {file} runs on to line {first.last}"
         return f"{what}. Close it (write a quotation mark inside a cell twice), or leave such rows out: `--on-bad-row skip`."
+    if not first.fields:
+        return (
+            f"{file} line {first.line} has a cell of more than {LONGEST_CELL:,} characters, which is too long to be read. "
+            "Shorten it, or leave the line out of the file."
+        )
     fields = "1 field" if first.fields == 1 else f"{first.fields} fields"
     others = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
     return (
@@ -317,8 +350,12 @@ def _refuse_twins(names: list[str], file: str, hint: str) -> None:
 
 def listed(names: Iterable[str], most: int = 5) -> str:
     """ "`a`, `b` and 3 more"."""
-    shown = [f"`{name}`" for name in names]
+    shown = [f"`{_short(name)}`" for name in names]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 def is_text(column: pa.ChunkedArray) -> bool:

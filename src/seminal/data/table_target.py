@@ -94,11 +94,12 @@ def labelled(table: Table, name: str, task: str, on_bad_row: str) -> Labelled:
     """The table with its target read for ``task``.
 
     Raises:
-        UserError: a target is missing, is no number, is infinite; with ``on_bad_row`` "skip" such rows are left out.
+        UserError: the column holds no values that can be named; a target is missing, is no number, is infinite; with
+            ``on_bad_row`` "skip" such rows are left out.
     """
     cells = table.columns[name]
     if task == "classification":
-        target, absent = _names(cells)
+        target, absent = _names(table, name)
         strange = np.zeros(len(cells), dtype=bool)
     else:
         target, strange = numbers(cells)
@@ -139,7 +140,7 @@ class Target:
         if not self.classes:
             return ((part.target - self.mean) / self.std).astype(np.float32)[:, None]
         found, inverse = np.unique(part.target, return_inverse=True)
-        place = self._places(str(label) for label in found)
+        place = self.places(str(label) for label in found)
         unknown = [label for label in found if str(label) not in place]
         if unknown:
             row = int(np.flatnonzero(part.target == unknown[0])[0])
@@ -149,7 +150,7 @@ class Target:
             )
         return np.array([place[str(label)] for label in found], dtype=np.int64)[inverse]
 
-    def _places(self, labels: Iterable[str]) -> dict[str, int]:
+    def places(self, labels: Iterable[str]) -> dict[str, int]:
         """The class of each label that is one. A file all of whose labels are numbers has them as numbers, so that `01` of
         training may be `1` there: what is no class by its letters is the only one with its value."""
         named = {label: at for at, label in enumerate(self.classes)}
@@ -205,16 +206,23 @@ def _is_boolean(cells: pa.ChunkedArray) -> bool:
     return bool(pa.types.is_boolean(cells.type))
 
 
-def _names(cells: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def _names(table: Table, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Class names (rows,) as text, whole numbers without a decimal point, and a mask of the missing ones."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    cells = table.columns[name]
     if not _is_boolean(cells) and not pa.types.is_temporal(cells.type):
         values, strange = numbers(cells)
         if not strange.any() and np.isfinite(values).any():
             whole = np.floor(values) == values
             names = np.array([f"{value:.0f}" if w else repr(float(value)) for value, w in zip(values, whole)])
             return names, np.isnan(values)
-    text = cells if is_text(cells) else pc.cast(cells, pa.string())
+    try:
+        text = cells if is_text(cells) else pc.cast(cells, pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:  # a list, a struct; bytes that are no text
+        raise UserError(
+            f"column `{name}` of {table.file} holds values of type {cells.type}, which are neither classes nor numbers. "
+            "Choose another target, or write one number or one word into each row of the column."
+        ) from error
     return np.array(pc.fill_null(text, "").to_pylist(), dtype=str), pc.is_null(text).to_numpy()

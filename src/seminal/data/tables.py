@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class _Part:
     lines: np.ndarray
     values: list[np.ndarray]
     target: Tensor  # int64 (rows,) or float32 (rows, 1)
+    digest: str  # of the values and the targets as they stand in the file
 
 
 class TableSource:
@@ -129,6 +131,11 @@ class TableSource:
                 batch = augment(batch, RowChance(order.seed, order.epoch, mine))
             yield batch
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """What tells the rows of each split, values and targets, from others in the same lines."""
+        return {split: part.digest for split, part in self._parts.items()}
+
     def name(self, split: str, index: int) -> str:
         """ "houses.csv:17": the file, and the line on which the row begins."""
         self._rows(split)
@@ -159,7 +166,7 @@ def read(
     device: str = "cpu",
 ) -> TableSource:
     """The table in a file, or in a folder with ``train.csv`` and ``val.csv`` (also ``.tsv``, ``.txt``, ``.parquet``,
-    ``.gz``; also valid, validation or test for val).
+    ``.gz``; also valid, validation or test for val). A test table without the target, as contests give it, is left out.
 
     Args:
         path: the file or folder.
@@ -177,14 +184,13 @@ def read(
     if on_bad_row not in ("refuse", "skip"):
         raise UserError(f"there is no way `{on_bad_row}` to treat bad rows. Write `refuse` or `skip`.")
     files, notes = _files(path) if path.is_dir() else ({"train": path}, [])
-    if "val" in files and isinstance(split, Fold):
-        raise UserError(
-            f"{path} has a split of its own ({files['train'].name}, {files['val'].name}), so it is not divided into "
-            f"folds. Give one table alone: `{files['train']}`."
-        )
     tables = {part: table_file.read(file, on_bad_row) for part, file in files.items()}
-    for table in tables.values():
-        name = table_target.checked_name(table, target)
+    name = table_target.checked_name(tables["train"], target)
+    if "val" in tables and name not in tables["val"].columns and _stem(files["val"]) == "test":
+        notes.append(f"{tables.pop('val').file} left out: it has no column `{name}`")
+    if "val" in tables:
+        _refuse_folds(path, files, split)
+        table_target.checked_name(tables["val"], name)
     task, why = table_target.chosen_task(tables["train"], name, task)
     parts = {part: table_target.labelled(table, name, task, on_bad_row) for part, table in tables.items()}
     notes = [*notes, why, *(note for part in parts.values() for note in _left_out(part))]
@@ -202,6 +208,35 @@ def read(
         on_bad_row=on_bad_row,
         device=device,
     )
+
+
+def _refuse_folds(path: Path, files: Mapping[str, Path], split: Holdout | Fold | None) -> None:
+    """Raise where the tables of a folder, which have a split of their own, are to be divided into folds."""
+    if isinstance(split, Fold):
+        raise UserError(
+            f"{path} has a split of its own ({files['train'].name}, {files['val'].name}), so it is not divided into "
+            f"folds. Give one table alone: `{files['train']}`."
+        )
+
+
+def to_score(path: Path, target: str | None, task: str, on_bad_row: str = "refuse") -> dict[str, tuple[Path, Labelled]]:
+    """The table in a file ("all"), or those of a folder by their split, with their targets: nothing is learned from them,
+    so a single row, or a single class, is enough. A test table without the target is left out.
+
+    Raises `UserError` as `read` does.
+    """
+    files = _files(path)[0] if path.is_dir() else {"all": path}
+    found: dict[str, tuple[Path, Labelled]] = {}
+    for split, file in files.items():
+        table = table_file.read(file, on_bad_row)
+        if found and target not in table.columns and _stem(file) == "test":
+            continue
+        name = table_target.checked_name(table, target)
+        found[split] = (
+            file,
+            table_target.labelled(table, name, table_target.chosen_task(table, name, task)[0], on_bad_row),
+        )
+    return found
 
 
 def bundled(name: str, *, split: Holdout | Fold | None = None, device: str = "cpu") -> TableSource:
@@ -234,7 +269,7 @@ def _files(folder: Path) -> tuple[dict[str, Path], list[str]]:
     found: dict[str, list[Path]] = {}
     for file in sorted(folder.iterdir()):
         if Path(file.name.lower().removesuffix(".gz")).suffix in table_file.ENDINGS:
-            found.setdefault(file.name.split(".")[0].lower(), []).append(file)
+            found.setdefault(_stem(file), []).append(file)
     if "train" not in found:
         have = listed(file.name for files in found.values() for file in files)
         raise UserError(
@@ -251,6 +286,11 @@ def _files(folder: Path) -> tuple[dict[str, Path], list[str]]:
     files = {"train": found["train"][0], "val": found[validation[0]][0]}
     others = [found[name][0].name for name in validation[1:]]
     return files, [f"{files['val'].name} validates; {listed(others)} is not read"] if others else []
+
+
+def _stem(file: Path) -> str:
+    """The name before its endings, by which the tables of a folder are told apart."""
+    return file.name.split(".")[0].lower()
 
 
 def _divided(rows: Labelled, split: Holdout | Fold, *, stratify: bool) -> tuple[dict[str, Labelled], str]:
@@ -334,7 +374,8 @@ def _source(
             raise UserError(f"{part.table.file} has no usable row for {split}. Correct its rows, or give more.")
         unseen = _unseen(part.table, columns, values) if split == "val" else ""
         notes = [*notes, f"validation: {unseen}"] if unseen else notes
-        made[split] = _Part(part.table.file, part.table.lines, values, torch.from_numpy(target.encode(part)))
+        encoded = torch.from_numpy(target.encode(part))
+        made[split] = _Part(part.table.file, part.table.lines, values, encoded, _digest(values, part.target))
     counts = [torch.bincount(part.target, minlength=len(target.classes)) for part in made.values() if target.classes]
     absent = [label for label, count in zip(target.classes, counts[-1]) if not count] if counts else []
     notes = [*notes, f"validation has no row of the class {listed(absent)}"] if absent else notes
@@ -351,6 +392,15 @@ def _source(
         notes=tuple(notes),
     )
     return TableSource(spec, columns, made, device=device)
+
+
+def _digest(values: list[np.ndarray], target: np.ndarray) -> str:
+    """SHA-256 of the columns and of the targets (numbers, or names of classes)."""
+    found = hashlib.sha256()
+    for column in values:
+        found.update(column.tobytes())
+    found.update("\n".join(map(repr, target.tolist())).encode())
+    return found.hexdigest()
 
 
 def _values(table: Table, columns: tuple[Column, ...]) -> tuple[list[np.ndarray], np.ndarray]:

@@ -190,7 +190,8 @@ def _sentences(path: Path, on_bad_row: str, notes: list[str]) -> Sentences:
     for number, sentence in _blocks(path):
         rows = _universal(sentence) if universal else sentence
         width = width or (len(rows[0]) if rows else 0)
-        wrong = next(((n, len(cells)) for n, cells in enumerate(rows) if len(cells) != width or len(cells) < 2), None)
+        counts = [len(cells) if cells[-1] else 1 for cells in rows]  # a tab with nothing behind it brings no label
+        wrong = next(((n, count) for n, count in enumerate(counts) if count != width or count < 2), None)
         if wrong:
             bad.append((number + wrong[0], _wrong(wrong[1], width)))
         elif rows:

@@ -201,6 +201,8 @@ def learned(
         )
     if kind in WORDPIECE:
         return _enough(Vocabulary(kind, _wordpieces(lines, kind, size, special)), size, exactly)
+    if kind == "bpe" and not stream:
+        return _enough(Vocabulary(kind, _byte_pairs(lines, size, special)), size, exactly)
     tokenizer, trainer = _untrained_bytes(size) if stream else _untrained(kind, size, special)
     tokenizer.train_from_iterator(lines, trainer)
     return _enough(Vocabulary(kind, tokenizer.to_str(), stream), size, exactly)
@@ -267,13 +269,11 @@ def _untrained(kind: str, size: int, special: Sequence[str]) -> tuple[Any, Any]:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(special), "show_progress": False}
-    room = size - len(special)  # without a limit all characters get in, however many
+    trainer: Any = None  # see `_byte_pairs` and `_wordpieces`
     if kind == "bpe":  # Sennrich et al. 2016
         tokenizer: Any = Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
-        trainer: Any = trainers.BpeTrainer(**common, limit_alphabet=room, min_frequency=2)
     elif kind in WORDPIECE:
         tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNKNOWN], max_input_chars_per_word=100))
-        trainer = None  # see `_wordpieces`
     else:
         tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL[UNKNOWN]))
         trainer = trainers.WordLevelTrainer(**common)
@@ -291,6 +291,34 @@ def _untrained(kind: str, size: int, special: Sequence[str]) -> tuple[Any, Any]:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
         tokenizer.decoder = decoders.Metaspace(SPACE)
     return tokenizer, trainer
+
+
+def _byte_pairs(lines: Iterable[str], size: int, special: Sequence[str]) -> str:
+    """The JSON of a tokeniser of byte pairs that is the same for the same lines.
+
+    Of characters that are equally frequent the library keeps those that come first out of a hash table, others in each
+    process. So they are chosen here, the most frequent first. The lines are read twice, from a file of their own."""
+    from tokenizers import trainers
+
+    tokenizer, _ = _untrained("bpe", size, special)
+    counts: Counter[str] = Counter()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as copy:
+        for line in lines:
+            copy.write(f"{json.dumps(line)}\n")  # a cell of a table may hold line ends itself
+            signs = tokenizer.normalizer.normalize_str(line).replace(" ", SPACE)  # as the tokeniser sees them
+            counts.update(signs if signs.startswith(SPACE) else SPACE + signs)
+        copy.seek(0)
+        kept = sorted(counts, key=lambda sign: (-counts[sign], sign))[: size - len(special)]
+        trainer: Any = trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=list(special),
+            initial_alphabet=kept,
+            limit_alphabet=len(kept),  # without a limit all characters get in, however many
+            min_frequency=2,
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(map(json.loads, copy), trainer)
+    return str(tokenizer.to_str())
 
 
 def _wordpieces(lines: Iterable[str], kind: str, size: int, special: Sequence[str]) -> str:

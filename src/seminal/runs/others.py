@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seminal.core import Batch, DataSpec, Encoder, Order, Source, UserError
+from seminal.data import tables
 from seminal.data.fetched import SETS, fetched
 from seminal.data.files import open_tree
+from seminal.data.image_encoder import ImageEncoder
+from seminal.data.image_listing import labelled
 from seminal.data.lines import bare, lines
 from seminal.data.pairs import TABLES as PAIRS
 from seminal.data.pairs import PairsEncoder
-from seminal.data.table_file import ENDINGS as TABLES
+from seminal.data.table_target import Target
 from seminal.data.tables import TableEncoder
 from seminal.data.text_rows import ALL, Known
 from seminal.runs.asks import DataAsk
@@ -25,6 +29,8 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.plan import Plan, encoder_of
 from seminal.runs.shelf import reading_of
 from seminal.runs.sources import BUNDLED, expanded, is_table, open_source
+from seminal.tasks.classification import Classification
+from seminal.tasks.regression import Regression
 
 
 @dataclass(frozen=True)
@@ -91,25 +97,80 @@ def other_data(ask: Scored, folder: RunFolder, plan: Plan) -> Source:
         raise UserError(
             f"{data} is not of the form of the run's own data ({plan.data.data}): give data of the same form."
         )
-    words = replace(plan.data, data=data, fold=None, folds=None, target=ask.target or plan.data.target)
-    source = open_source(words, plan.paper, plan.recipe.variant, "cpu")
-    splits = [split] if split else list(source.spec.counts)
-    if split and split not in source.spec.counts:
-        raise UserError(f"{source.spec.name} has no split `{split}`. It has: {', '.join(source.spec.counts)}.")
     labels = tuple(read_json(folder.path / "labels.json"))
-    if ask.strange:
-        labels += tuple(label for label in source.spec.classes if label not in labels)
-    names, targets = [], []
-    for part in splits:
-        names += [source.name(part, row) for row in range(source.spec.counts[part])]
-        targets += [batch["target"] for batch in source.batches(Order(part, 4096, scaling="none"))]
-    inputs = _files(path) if source.spec.kind == "table" else [data]
-    prefix = "" if source.spec.kind == "table" else _prefix(data, names)
     task = plan.recipe.task
-    spec = replace(source.spec, counts={split or ALL: len(names)}, classes=labels if source.spec.classes else ())
-    spec = replace(spec, target_mean=getattr(task, "mean", ()), target_std=getattr(task, "std", ()))
+    if isinstance(own, TableEncoder):
+        kinds: dict[type, str] = {Regression: "regression", Classification: "classification"}
+        parts = _of_tables(path, ask.target or plan.data.target, kinds.get(type(task), plan.data.task))
+        spec = DataSpec(path.name.split(".")[0], "table", {}, (len(own.features),))
+    else:
+        assert isinstance(own, ImageEncoder)
+        parts = _of_pictures(data)
+        spec = DataSpec(path.name.split(".")[0], "images", {}, (own.channels, own.size, own.size))
+    if split and split not in parts:
+        raise UserError(f"{path.name} has no split `{split}`. It has: {', '.join(parts)}.")
+    chosen = [parts[split]] if split else list(parts.values())
+    names = [name for part in chosen for name in part.names]
+    said = np.concatenate([part.said for part in chosen])
+    spec = replace(spec, counts={split or ALL: len(names)})
+    if isinstance(task, Regression):
+        spec = replace(spec, target_names=labels, target_mean=task.mean, target_std=task.std)
+    else:
+        spec = replace(spec, classes=(*labels, *_strange(said, path.name, labels, welcome=ask.strange)))
+    table = isinstance(own, TableEncoder)
+    prefix = "" if table else _prefix(data, names)
     places = {prefix + name: place for place, name in enumerate(names)}
-    return Others(spec, own, inputs, places, _in_terms(torch.cat(targets), source.spec, spec), names)
+    return Others(spec, own, [part.file for part in chosen] if table else [data], places, _in_terms(said, spec), names)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A split: what its rows are called, and the name of the class, or the number, that each of them has."""
+
+    names: list[str]
+    said: np.ndarray
+    file: str = ""  # of a table
+
+
+def _of_tables(path: Path, target: str | None, task: str) -> dict[str, _Rows]:
+    found = tables.to_score(path, target, task)
+    return {
+        split: _Rows([f"{part.table.file}:{line}" for line in part.table.lines], part.target, str(file))
+        for split, (file, part) in found.items()
+    }
+
+
+def _of_pictures(data: str) -> dict[str, _Rows]:
+    entries = labelled(data)[1].entries
+    if not entries:
+        raise UserError(
+            f"{data} holds no picture in a class folder: put those of each class into a folder of its name."
+        )
+    splits = dict.fromkeys(entry.split or ALL for entry in entries)
+    parts = {split: [entry for entry in entries if (entry.split or ALL) == split] for split in splits}
+    return {split: _Rows([e.name for e in part], np.array([e.label for e in part])) for split, part in parts.items()}
+
+
+def _strange(said: np.ndarray, name: str, labels: tuple[str, ...], *, welcome: bool) -> list[str]:
+    """The classes that the run never saw."""
+    found = sorted({str(label) for label in said})
+    known = Target("", labels).places(found)
+    strange = [label for label in found if label not in known]
+    if strange and not welcome:
+        raise UserError(
+            f"{name} has the class `{strange[0]}`, which the run never saw: it knows {', '.join(labels[:5])}"
+            f"{' …' if len(labels) > 5 else ''}. Take those rows out, or train a new run with them."
+        )
+    return strange
+
+
+def _in_terms(said: np.ndarray, spec: DataSpec) -> Tensor:
+    """(rows,) places of the classes, or (rows, 1) numbers as the run has them."""
+    if spec.classes:
+        place = Target("", spec.classes).places({str(label) for label in said})
+        return torch.tensor([place[str(label)] for label in said])
+    (mean,), (std,) = spec.target_mean or (0.0,), spec.target_std or (1.0,)
+    return torch.from_numpy(((said - mean) / std).astype(np.float32))[:, None]
 
 
 def _text_ask(ask: Scored, own: DataAsk, encoder: Encoder) -> DataAsk:
@@ -123,33 +184,9 @@ def _text_ask(ask: Scored, own: DataAsk, encoder: Encoder) -> DataAsk:
     return replace(own, data=ask.data, source=source, target=target, fold=None, folds=None, borrowed=False)
 
 
-def _files(path: Path) -> list[str]:
-    if path.is_dir():
-        return sorted(str(file) for file in path.iterdir() if file.name.lower().removesuffix(".gz").endswith(TABLES))
-    return [str(path)]
-
-
 def _prefix(data: str, names: list[str]) -> str:
     """What the encoder writes before the names that the source gives: the folder, and the wrappers it has left out."""
     there = set(open_tree(data, descend=False).names)
     ends = (raw.removesuffix(names[0]) for raw in sorted(there) if f"/{raw}".endswith(f"/{names[0]}"))
     wrapper = next((end for end in ends if all(end + name in there for name in names)), "")
     return f"{data.rstrip('/')}/{wrapper}"
-
-
-def _in_terms(targets: Tensor, theirs: DataSpec, ours: DataSpec) -> Tensor:
-    if not theirs.classes:
-        real = targets.double()
-        if theirs.target_std:
-            real = real * torch.tensor(theirs.target_std).double() + torch.tensor(theirs.target_mean).double()
-        if ours.target_std:
-            real = (real - torch.tensor(ours.target_mean).double()) / torch.tensor(ours.target_std).double()
-        return real.float()
-    place = {label: at for at, label in enumerate(ours.classes)}
-    unknown = [label for label in theirs.classes if label not in place]
-    if unknown:
-        raise UserError(
-            f"{theirs.name} has the class `{unknown[0]}`, which the run never saw: it knows {', '.join(ours.classes[:5])}"
-            f"{' …' if len(ours.classes) > 5 else ''}. Take those rows out, or train a new run with them."
-        )
-    return torch.tensor([place[label] for label in theirs.classes])[targets]

@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from seminal.core import Encoder, Recipe, Source, UserError
+from seminal.data.tables import TableSource
 from seminal.data.text_rows import Known
 from seminal.runs.asks import DataAsk, RunAsk
 from seminal.runs.codec import from_json, read_json, to_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.shelf import papers
 from seminal.runs.sources import open_source
+
+DIGESTS = "digests.json"  # of the splits of a table: their rows may change without their names
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,10 @@ def source_of(folder: RunFolder, plan: Plan, device: torch.device) -> Source:
             f"{changed} rows were added, removed or renamed. Put the data back as {folder.path}/split.csv lists them, "
             "or start a new run."
         )
+    if isinstance(source, TableSource) and (folder.path / DIGESTS).exists():
+        before = folder.read_json(DIGESTS)
+        for split in (split for split, digest in source.digests.items() if before.get(split) != digest):
+            raise UserError(f"{changed} rows of `{split}` hold other values. Put them back, or start a new run.")
     if not _alike(to_json(source.encoder(plan.recipe.scaling)), to_json(encoder_of(folder))):
         raise UserError(f"{changed} the training rows hold other values. Put them back, or start a new run.")
     return source

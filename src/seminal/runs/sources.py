@@ -161,7 +161,7 @@ def _split(ask: DataAsk) -> Holdout | Fold:
 def is_table(path: Path) -> bool:
     """Whether the file, or what is in the folder, is a table."""
     if path.is_dir():
-        return any((path / f"train{suffix}").exists() for suffix in TABLES)
+        return any((path / f"train{suffix}{packed}").exists() for suffix in TABLES for packed in ("", ".gz"))
     return path.name.lower().removesuffix(".gz").endswith((*TABLES, *WORKBOOKS))
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from seminal.core import Order, Precision, Source, Step, UserError
 from seminal.data.questions import QuestionSource
+from seminal.data.tables import TableSource
 from seminal.report.terminal import Progress, console, say
 from seminal.report.words import metric_name
 from seminal.runs import portrait
@@ -26,7 +27,7 @@ from seminal.runs.diary import Diary
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import Stop, command_line, device_for, environment, joined, keep_memory
 from seminal.runs.observing import broken, check, lines, observed, verdict
-from seminal.runs.plan import Plan, model_of, plan_of, source_of, split_table
+from seminal.runs.plan import DIGESTS, Plan, model_of, plan_of, source_of, split_table
 from seminal.runs.samples import samples
 from seminal.train import distributed
 from seminal.train.evaluate import scored, weights
@@ -73,6 +74,8 @@ def begin(plan: Plan, source: Source, device: torch.device) -> Run:
             folder.write_json("env.json", environment(device))
             folder.write("command.txt", command_line() + "\n")
             folder.write("split.csv", split_table(source))
+            if isinstance(source, TableSource):
+                folder.write_json(DIGESTS, source.digests)
             if plan.recipe.transfer:
                 _save(run)  # the weights it starts from may be gone when it is resumed; nothing is spread yet
             folder.write_json("recipe.json", plan)  # last: where it is, everything is, and the run can be resumed

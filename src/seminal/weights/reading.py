@@ -27,8 +27,10 @@ def checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing, damaged, holds more than tensors and plain values, or holds no weights.
     """
-    if path.is_dir():
-        return _in_folder(path)
+    return _unwrapped(_in_folder(path) if path.is_dir() else _in_file(path))
+
+
+def _in_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path} does not exist: give a file of weights (.safetensors, .pt, .pth).")
     loaded = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
@@ -38,13 +40,14 @@ def checkpoint(path: Path) -> dict[str, Tensor]:
             f"{path} holds no weights: a state dict maps names to tensors. Save one with "
             "`torch.save(model.state_dict(), FILE)`."
         )
-    return _unwrapped(found)
+    return found
 
 
 def _in_folder(folder: Path) -> dict[str, Tensor]:
+    """The names are as they stand: a prefix that all names of one part have may be missing in another part."""
     for name in IN_FOLDERS:
         if (folder / name).is_file():
-            return checkpoint(folder / name)
+            return _in_file(folder / name)
     for name in IN_FOLDERS:
         index = folder / f"{name}.index.json"
         if index.is_file():
@@ -53,7 +56,7 @@ def _in_folder(folder: Path) -> dict[str, Tensor]:
             except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
                 raise UserError(f"{index} is damaged ({error}) and was not loaded. Fetch it again.") from None
             # The names come from a file: nothing outside the folder is read, whatever they say.
-            return {key: value for file in files for key, value in checkpoint(folder / file).items()}
+            return {key: value for file in files for key, value in _in_file(folder / file).items()}
     raise UserError(f"{folder} holds no weights: it should have a {IN_FOLDERS[0]}, or give the file itself.")
 
 
@@ -97,6 +100,6 @@ def _inside(loaded: Any, depth: int = 3) -> dict[str, Tensor]:
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for prefix in WRAPPERS:
-        if all(key.startswith(prefix) for key in state):
+        if state and all(key.startswith(prefix) for key in state):
             return _unwrapped({key.removeprefix(prefix): value for key, value in state.items()})
     return state

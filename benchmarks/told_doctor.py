@@ -31,7 +31,7 @@ def cures(result: dict[str, Any]) -> Iterator[str]:
     """Remedies that were shown to work."""
     found = result["cures"]
     count = found["verified"]["n"]
-    yield f"**Its cures** of {count} of these programs, drawn at random: a change that paired trials let pass and that brings"
+    yield f"**Its cures** of {count} faulty programs among these: a change that paired trials let pass and that brings"
     yield "back 70 % or more of what the mended program has over the faulty one; beside random search over the same remedies,"
     yield "which has all the time that the doctor had; 95 % Wilson intervals."
     rows = [("doctor", share(found["verified"])), ("random search", share(found["random_search"]))]

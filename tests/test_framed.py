@@ -20,6 +20,7 @@ from command_line import QUICK, done, typed
 from seminal.core import Order, Reading, UserError
 from seminal.data import labelled, tagged
 from seminal.data.labelled import LabelledAsk
+from seminal.data.labelled_target import are_numbers
 from seminal.data.text_rows import ALL, Known, TextAsk, TextSource, framed, split_of
 from seminal.pieces.tokens import BEGIN, END, NOTHING, PAD
 from seminal.runs.agreement import of_numbers, of_two_classes
@@ -174,6 +175,22 @@ def test_numbers_are_standardised_by_the_training_rows(tmp_path: Path):
     assert as_classes.classes == tuple(sorted(GLUE["STS-B"][2]))
     stars = labelled.read(glue(tmp_path / "w", "WNLI"), READING, LabelledAsk(task="regression")).spec
     assert (stars.target_names, stars.target_mean) == (("label",), (0.5,))
+
+
+@pytest.mark.parametrize(
+    ("labels", "measured"),
+    [
+        ([str(i % 77) for i in range(1000)], False),  # codes of 77 intents
+        ([str(1 + i % 30) for i in range(300)], False),
+        ([str(i % 77) for i in range(300)], True),  # too few rows of each
+        ([str(3 * (i % 77)) for i in range(1000)], True),
+        (["0", "1"] * 3, False),
+        (["1", "2.5"] * 50, True),
+        (["1", "two"] * 50, False),
+    ],
+)
+def test_codes_of_classes_are_no_measurements(labels: list[str], measured: bool):
+    assert are_numbers(labels) == measured
 
 
 def test_the_paraphrases_as_microsoft_gives_them(tmp_path: Path):

@@ -14,6 +14,7 @@ from seminal.core import UserError
 from seminal.data.text_rows import Known
 
 MOST = 20  # classes that no one wonders about; more must be fewer than half the rows
+ROWS = 10  # of a class that is a code, on average
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,16 @@ def number(label: str) -> float | None:
 
 
 def are_numbers(labels: Sequence[str]) -> bool:
-    """Whether these are measured rather than names of classes: numbers with a fraction, or too many different ones."""
-    values = {number(label) for label in set(labels)}
-    return None not in values and (len(values) > MOST or any(value % 1 for value in values if value is not None))
+    """Whether these are measured rather than names of classes: numbers with a fraction, or too many different ones that are
+    not the codes 0, 1, 2 … or 1, 2, 3 … of classes with some rows each."""
+    found = {number(label) for label in set(labels)}
+    values = {value for value in found if value is not None}
+    if len(values) < len(found) or not values:
+        return False
+    if any(value % 1 for value in values):
+        return True
+    codes = min(values) in (0, 1) and max(values) - min(values) == len(values) - 1 and ROWS * len(values) <= len(labels)
+    return len(values) > MOST and not codes
 
 
 def known_target(name: str, known: Known) -> TextTarget:

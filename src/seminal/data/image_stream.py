@@ -94,7 +94,7 @@ class ImageStream:
             _Batches(self.listing, rows, size=self.size, side=self.side, where=None if whole else where),
             batch_size=None,
             sampler=range(order.start, self.steps(order)),
-            num_workers=self.workers,
+            num_workers=0 if order.batch == 1 and not order.shuffle else self.workers,  # one picture is soon read
             pin_memory=self.device.type == "cuda",
             # Without a generator of its own the loader draws from torch's: the model's dropout would then depend on it.
             generator=torch.Generator().manual_seed(0),

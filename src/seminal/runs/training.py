@@ -29,6 +29,7 @@ from seminal.runs.machine import Stop, command_line, device_for, environment, jo
 from seminal.runs.observing import broken, check, lines, observed, verdict
 from seminal.runs.plan import DIGESTS, Plan, model_of, plan_of, source_of, split_table
 from seminal.runs.samples import samples
+from seminal.tasks.translation import Translation
 from seminal.train import distributed
 from seminal.train.evaluate import scored, weights
 from seminal.train.loop import total_steps, train
@@ -38,6 +39,7 @@ from seminal.train.state import State
 
 STOPPED = 130  # the exit code of a program ended with Ctrl-C
 SAMPLE = 1_000  # rows of the training split that are scored at the end of an epoch, or a few more
+WRITTEN = 100  # the same of sentences, whose translations have to be written
 
 
 @dataclass
@@ -190,8 +192,8 @@ def _score(run: Run, step: Step) -> dict[str, float | None]:
     recipe, source = run.plan.recipe, run.source
     val = Order("val", max(recipe.batch, 128), scaling=recipe.scaling)
     train_rows = replace(val, split="train", shuffle=True)
-    steps = source.steps(val)
-    batches = max(1, min(steps, SAMPLE * steps // max(1, source.spec.counts["val"])))  # text has batches of tokens
+    steps, rows = source.steps(val), WRITTEN if isinstance(recipe.task, Translation) else SAMPLE
+    batches = max(1, min(steps, rows * steps // max(1, source.spec.counts["val"])))  # text has batches of tokens
     with weights(run.model, run.state.best_weights()):
         on_val = recipe.task.summary(scored(run.model, source, recipe, val))
         if isinstance(source, QuestionSource):

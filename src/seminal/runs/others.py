@@ -79,7 +79,7 @@ def other_data(ask: Scored, folder: RunFolder, plan: Plan) -> Source:
     Raises:
         UserError: the data are of another form, or have classes or columns that the run does not know.
     """
-    data, split = ask.data, ask.split
+    data = ask.data
     if data in SETS and not expanded(data).exists():
         data = str(fetched(data))
     own, path = encoder_of(folder), expanded(data)
@@ -97,6 +97,12 @@ def other_data(ask: Scored, folder: RunFolder, plan: Plan) -> Source:
         raise UserError(
             f"{data} is not of the form of the run's own data ({plan.data.data}): give data of the same form."
         )
+    return _with_targets(replace(ask, data=data), own, folder, plan)
+
+
+def _with_targets(ask: Scored, own: Encoder, folder: RunFolder, plan: Plan) -> Others:
+    """The rows of tables or of pictures: what each is called, and its target in the run's terms."""
+    data, split, path = ask.data, ask.split, expanded(ask.data)
     labels = tuple(read_json(folder.path / "labels.json"))
     task = plan.recipe.task
     if isinstance(own, TableEncoder):

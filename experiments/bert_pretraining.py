@@ -66,7 +66,7 @@ METRICS = ("top1", "loss")
 
 def corpus(learner: Learner, asked: argparse.Namespace) -> Path:
     """All plain text in one file: documents with an empty line between them. What is held out comes from its end, so the
-    tasks' texts stand first, and perplexities are of the same text with and without them."""
+    tasks' texts stand first, and are learned from."""
     path: Path = asked.runs / ("corpus-and-tasks.txt" if learner.task else "corpus.txt")
     if not path.exists():
         documents = [row for folder in asked.labelled for row in training_texts(folder)] if learner.task else []

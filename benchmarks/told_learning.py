@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean, median, stdev
 from typing import Any
 
+from seminal.runs.repeats import interval
 from told import grid, mean95_of, pm, sd_of
+
+NEVER = "no pre-training"  # the learner that the others are compared with
 
 
 def accuracy(result: dict[str, Any]) -> Iterator[str]:
@@ -104,6 +107,24 @@ def bert_pretraining(result: dict[str, Any]) -> Iterator[str]:
         steps = f"{before['steps']:,}" if before else "–"
         rows.append((learner, steps, *map(mean95_of, found)))
     yield from grid(("", "steps of pre-training", *data), rows)
+    better = [
+        f"{learner} on {each}"
+        for learner in dict.fromkeys(cell["learner"] for cell in cells if cell["pre_training"])
+        for each in data
+        if _beyond(
+            *([c["top1"] for c in cells if (c["learner"], c["data"]) == (one, each)] for one in (learner, NEVER))
+        )
+    ]
+    yield ""
+    yield f"Beyond both intervals better than {NEVER}: {', '.join(better) or 'none, after so little text and so few steps'}."
+
+
+def _beyond(ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    """Whether the 95 % intervals of the means do not meet, and ours is the higher."""
+    if min(len(ours), len(theirs)) < 2:
+        return False
+    (low, half), (high, other) = interval(theirs), interval(ours)
+    return high - other > low + half
 
 
 def bert_stability(result: dict[str, Any]) -> Iterator[str]:

@@ -94,7 +94,7 @@ class _Part:
     lines: np.ndarray
     values: list[np.ndarray]
     target: Tensor  # int64 (rows,) or float32 (rows, 1)
-    digest: str  # of the values and the targets as they stand in the file
+    said: np.ndarray  # (rows,) the target as it stands in the file: names of classes, or numbers
 
 
 class TableSource:
@@ -134,7 +134,7 @@ class TableSource:
     @property
     def digests(self) -> dict[str, str]:
         """What tells the rows of each split, values and targets, from others in the same lines."""
-        return {split: part.digest for split, part in self._parts.items()}
+        return {split: _digest(part.values, part.said) for split, part in self._parts.items()}
 
     def name(self, split: str, index: int) -> str:
         """ "houses.csv:17": the file, and the line on which the row begins."""
@@ -375,7 +375,7 @@ def _source(
         unseen = _unseen(part.table, columns, values) if split == "val" else ""
         notes = [*notes, f"validation: {unseen}"] if unseen else notes
         encoded = torch.from_numpy(target.encode(part))
-        made[split] = _Part(part.table.file, part.table.lines, values, encoded, _digest(values, part.target))
+        made[split] = _Part(part.table.file, part.table.lines, values, encoded, part.target)
     counts = [torch.bincount(part.target, minlength=len(target.classes)) for part in made.values() if target.classes]
     absent = [label for label, count in zip(target.classes, counts[-1]) if not count] if counts else []
     notes = [*notes, f"validation has no row of the class {listed(absent)}"] if absent else notes

@@ -65,10 +65,6 @@ class Classification:
             loss = loss + self.auxiliary * task.losses(_both(head), batch)[0]
         yield Turn("model", loss.sum(), weight.sum())
 
-    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(batch, classes) in fp32, of the main head."""
-        return _both(_main(model, batch))
-
     def _of(self, main: Tensor) -> Self:
         """The task of a network with these outputs (batch, outputs): with one, which is the log-odds of the second class,
         both losses are the same number, that of `_both` under cross-entropy."""

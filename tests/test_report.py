@@ -323,6 +323,8 @@ def test_best_is_by_the_goal_and_never_a_nan() -> None:
     rows = tuple({"epoch": e, "val_mae": v} for e, v in enumerate((3.0, math.nan, 1.0, None, 2.0), 1))
     assert Report("t", Citation("c"), Goal("mae", higher=False), rows=rows).best == (1.0, 3)
     assert Report("t", Citation("c"), Goal("top1"), rows=rows).best is None
+    ties = tuple({"epoch": i, "val_top1": 0.9, "val_loss": loss} for i, loss in ((1, 0.5), (2, 0.3), (3, 0.4)))
+    assert Report("t", Citation("c"), Goal("top1"), rows=ties).best == (0.9, 2)  # as the run keeps its weights
 
 
 # -------------------------------------------------------------------------------------------------------------- the data

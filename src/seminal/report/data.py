@@ -249,12 +249,16 @@ class Report:
 
     @property
     def best(self) -> tuple[float, int] | None:
-        """The best validated goal metric and its epoch; None where nothing was validated."""
+        """The best validated goal metric and its epoch, of equal ones that with the least loss, as the weights were kept;
+        None where nothing was validated."""
         best: tuple[float, int] | None = None
+        least = 0.0
         for row in self.rows:
-            value = row.get(f"val_{self.goal.metric}")
-            if value is not None and self.goal.better(value, best[0] if best else None):
-                best = (value, int(row["epoch"] or 0))
+            value, loss = row.get(f"val_{self.goal.metric}"), row.get("val_loss") or 0.0
+            if value is None:
+                continue
+            if self.goal.better(value, best[0] if best else None) or (best and value == best[0] and loss < least):
+                best, least = (value, int(row["epoch"] or 0)), loss
         return best
 
 

@@ -665,6 +665,92 @@ def test_healthy_models_are_not_accused(name, seed):
     assert patient.verdict().findings == ()
 
 
+class OneActivation(nn.Module):
+    """One module that rectifies between all layers, as many a network has."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(10, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        return self.last(self.relu(self.second(self.relu(self.first(x)))))
+
+
+def test_a_layer_that_dies_after_the_loss_fell_is_found_behind_a_shared_activation():
+    """The loss falls, as its first level is high; then the second layer dies, and nothing of the row reaches the end."""
+    torch.manual_seed(0)
+    model = OneActivation()
+    nn.init.constant_(model.last.bias, 5.0)
+    x = torch.randn(60, 32, 10)
+    move = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, move, every=3) as patient:
+        for step in range(60):
+            move.zero_grad()
+            if step == 30:
+                nn.init.constant_(model.second.bias, -30.0)
+            loss = F.mse_loss(model(x[step]), x[step, :, :3])
+            patient.loss(loss)
+            loss.backward()
+            move.step()
+    layers = patient.vitals.layers
+    assert list(layers) == ["first", "relu", "second", "relu#2", "last"]
+    assert layers["relu"].silent[-1] == 0
+    assert layers["relu#2"].silent[0] < 0.5 < layers["relu#2"].silent[-1] == 1
+    (finding,) = patient.verdict().findings
+    assert finding.illness == "dead_relu"
+    assert finding.evidence[0].startswith("100% of the units of `relu#2`")
+    assert "not at first" in finding.evidence[1]
+
+
+def test_weights_that_begin_at_zero_are_not_accused_of_large_steps():
+    """The first steps of an output matrix of zeros are all that it has: word2vec's start, and its noisy loss."""
+    torch.manual_seed(0)
+    words, contexts = nn.Embedding(40, 16), nn.Linear(16, 40, bias=False)
+    nn.init.uniform_(words.weight, -0.5 / 16, 0.5 / 16)
+    nn.init.zeros_(contexts.weight)
+    model = nn.Sequential(words, contexts)
+    move = torch.optim.SGD(model.parameters(), lr=1.0)
+    with watch(model, move, every=1) as patient:
+        for _ in range(25):
+            move.zero_grad()
+            x = torch.randint(0, 40, (64,))
+            loss = F.cross_entropy(model(x), (x + 1) % 40)
+            patient.loss(loss)
+            loss.backward()
+            move.step()
+    vitals = patient.vitals
+    assert math.isinf(vitals.weights["1.weight"].change[0])
+    sizes, changes = vitals.weights["1.weight"].size, vitals.weights["1.weight"].change
+    both = [
+        [change, move * size / max(sizes)]
+        for change, move, size in zip(vitals.weights["0.weight"].change, changes, sizes)
+    ]
+    assert vitals.moves()[1:] == pytest.approx([sum(pair) / 2 for pair in both[1:]])
+    assert patient.verdict().findings == ()
+
+
+def test_an_embeddings_rows_that_no_batch_holds_are_no_vanishing_gradient():
+    torch.manual_seed(0)
+    body = [layer for _ in range(3) for layer in (nn.Linear(8, 8), nn.Tanh())]
+    model = nn.Sequential(nn.Embedding(100_000, 8), *body, nn.Linear(8, 3))
+    nn.init.normal_(model[-1].weight, 0.0, 0.02)
+    nn.init.constant_(model[-1].bias, 1.0)
+    model[-1].bias.requires_grad_(False)
+    move = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, move, every=5) as patient:
+        for _ in range(40):
+            move.zero_grad()
+            loss = F.cross_entropy(model(torch.randint(0, 100_000, (16,))), torch.randint(0, 3, (16,)))
+            patient.loss(loss)
+            loss.backward()
+            move.step()
+    weights = patient.vitals.weights
+    per_number = [weights[n].gradient[0] / math.prod(weights[n].shape) ** 0.5 for n in ("0.weight", "7.weight")]
+    assert per_number[0] < 1e-3 * per_number[1]
+    assert patient.verdict().findings == ()
+
+
 def test_what_cannot_be_told_is_said():
     model, (x, y) = mlp(), rows()
     move = torch.optim.Adam(model.parameters(), lr=1e-3)

@@ -21,6 +21,7 @@ from seminal.doctor.vitals import Vitals, Weight
 FEWEST = 3  # steps of which more than the loss was written down, before anything is said
 NAMED = 0.5  # confidence below which nothing is named
 ALMOST = 0.9  # of the steps: practically always
+SAME = 1e-3  # of the outputs: a spread over rows that is none
 LARGE = 0.1  # of a weight: a step of DeepDiagnosis and TheDeepChecker that is too large
 LITTLE = 0.3  # of the first level: a fall that does not make up for having been thrown far above it
 SLOW = frozenset({"lr_low", "epochs_few", "optimizer", "underfitting", "saddle_plateau", "vanishing_gradient"})
@@ -204,23 +205,24 @@ def mode_misuse(vitals: Vitals, loss: Curve | None) -> Finding | None:
 
 
 def dead_relu(vitals: Vitals, loss: Curve | None) -> Finding | None:
-    """DeepDiagnosis and SageMaker Debugger name 70 % and 50 %; wide layers are well with as many resting units."""
-    if loss is None or loss.falls or len(vitals.at) < 2:
+    """DeepDiagnosis and SageMaker Debugger name 70 % and 50 %; wide layers are well with as many resting units. A whole layer
+    that died, and outputs that are the same for all rows since, need no loss to tell: that may have fallen before."""
+    if loss is None or len(vitals.at) < 2:
         return None
-    dead = {
-        name: layer.silent[-2:]
-        for name, layer in vitals.layers.items()
-        if "relu" in layer.kind.lower() and min(layer.silent[-2:]) >= ALMOST
-    }
-    if not dead:
+    rectified = {name: layer.silent[-2:] for name, layer in vitals.layers.items() if "relu" in layer.kind.lower()}
+    cut = next((name for name, shares in rectified.items() if shares[-1] == 1), "") if _alike(vitals) else ""
+    dead = {name: shares for name, shares in rectified.items() if min(shares) >= ALMOST}
+    if not cut and (loss.falls or not dead):
         return None
-    name, shares = max(dead.items(), key=lambda item: min(item[1]))
+    name, shares = (cut, rectified[cut]) if cut else max(dead.items(), key=lambda item: min(item[1]))
     return Finding(
         "dead_relu",
-        0.75 if min(shares) == 1 else 0.65,
+        0.75 if cut or min(shares) == 1 else 0.65,
         (
             f"{shares[-1]:.0%} of the units of `{name}` are exactly 0 for every row of the batch",
-            f"the loss does not fall ({loss.first:.3g} → {loss.last:.3g})",
+            "the outputs are the same for all rows, and were not at first"
+            if cut
+            else f"the loss does not fall ({loss.first:.3g} → {loss.last:.3g})",
         ),
         (remedies.default_start(), remedies.activations("leaky_relu")),
         explains=SLOW,
@@ -251,8 +253,16 @@ def saturation(vitals: Vitals, loss: Curve | None) -> Finding | None:
 
 
 def vanishing_gradient(vitals: Vitals, loss: Curve | None) -> Finding | None:
-    """AUTOTRAINER's ratio of first to last layer, and outputs that hardly depend on the row."""
-    matrices = [(n, w) for n, w in vitals.weights.items() if len(w.shape) > 1 and w.gradient and w.gradient[0] >= 0]
+    """AUTOTRAINER's ratio of first to last layer, and outputs that hardly depend on the row. An embedding is left out: most
+    of its rows are not in a batch, and have no gradient however well it flows."""
+    embeddings = {
+        f"{name}.weight" for name, layer in vitals.layers.items() if layer.kind in ("Embedding", "EmbeddingBag")
+    }
+    matrices = [
+        (name, w)
+        for name, w in vitals.weights.items()
+        if len(w.shape) > 1 and w.gradient and w.gradient[0] >= 0 and name not in embeddings
+    ]
     if loss is None or loss.falls or len(matrices) < 4 or vitals.output is None:
         return None
     (first, early), (last, late) = matrices[0], matrices[-1]
@@ -313,13 +323,13 @@ def gradient_clip(vitals: Vitals, loss: Curve | None) -> Finding | None:
 
 
 def lr_high(vitals: Vitals, loss: Curve | None) -> Finding | None:
-    """Steps of more than a tenth of the weights (DeepDiagnosis, TheDeepChecker), and a loss that rises or leaps; or one that
-    was thrown far up and then found no more than the best answer that is the same for all rows. A few such steps at the start
-    can have killed all units, so that later ones are small."""
+    """Steps of more than a tenth of the weights (DeepDiagnosis, TheDeepChecker), and a loss that rises, leaps or hovers; or
+    one that was thrown far up and then found no more than the best answer that is the same for all rows. A few such steps at
+    the start can have killed all units, so that later ones are small."""
     if loss is None or vitals.broken:
         return None
     back = thrown_back(vitals.loss, loss.first)
-    if loss.falls and (back is None or loss.fall > LITTLE):
+    if (loss.falls or loss.downwards) and (back is None or loss.fall > LITTLE):
         return None
     large = large_steps(vitals, 0.01 if loss.last > 3 * loss.first else LARGE)
     if not large:
@@ -406,6 +416,15 @@ def _update_ratio(vitals: Vitals) -> float:
 def _per_number(weight: Weight) -> list[float]:
     """Norm of the gradient per entry, so that large and small matrices can be compared."""
     return [norm / math.sqrt(math.prod(weight.shape)) for norm in weight.gradient if norm == norm]
+
+
+def _alike(vitals: Vitals) -> bool:
+    """Whether outputs that differed from row to row at first are one and the same by now."""
+    output = vitals.output
+    if output is None:
+        return False
+    first, last = (output.rows[i] / max(output.size[i], 1e-30) for i in (0, -1))
+    return last < SAME < first
 
 
 def _own(vitals: Vitals, layer: str) -> list[tuple[str, Weight]]:

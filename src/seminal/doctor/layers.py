@@ -23,7 +23,7 @@ from seminal.doctor.vitals import Layer, Vitals
 NAN = float("nan")
 ENOUGH = 2**16  # values of one output that are looked at: more would cost time and tell nothing new …
 LEAST = 16  # … but never fewer rows than these
-REPEATS = 8  # calls of the same function in the same module that are told apart
+REPEATS = 8  # calls of the same activation, function or module, that are told apart
 MARGIN = 0.01  # how near to an end a value is flat
 
 # Activations whose values have two flat ends, by the names of class and function, and where the ends are.
@@ -111,10 +111,11 @@ class Layers:
 
     def _after(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            alone = not list(module.children())
-            if torch.is_grad_enabled() and (alone or module._parameters) and name not in self._measured:
+            alone, kind = not list(module.children()), type(module).__name__
+            again = alone and kind.lower() in FUNCTIONS and not in_backward()  # one activation between many layers
+            if torch.is_grad_enabled() and (alone or module._parameters) and (again or name not in self._measured):
                 self._axis = unit_axis(module, self._axis)
-                self._measure(name, type(module).__name__, first_tensor(output))
+                self._measure(name, kind, first_tensor(output))
             if in_backward() or name not in self._called:
                 return
             while self._called.pop() != name:  # modules that were left by an exception
@@ -136,14 +137,13 @@ class Layers:
         own = type(module).__module__.startswith("torch.nn.") and not list(module.children())
         if own or not torch.is_grad_enabled():
             return
-        name = f"{owner}.{kind}".strip(".")
-        count = sum(known.split("#")[0] == name for known in self._measured)
-        if count < REPEATS:
-            self._measure(f"{name}#{count + 1}" if count else name, kind, first_tensor(value))
+        self._measure(f"{owner}.{kind}".strip("."), kind, first_tensor(value))
 
     def _measure(self, name: str, kind: str, value: Tensor | None) -> None:
-        if value is None:
+        count = sum(known.split("#")[0] == name for known in self._measured)
+        if value is None or count == REPEATS:
             return
+        name = f"{name}#{count + 1}" if count else name
         self._measured.add(name)
         layer = self.vitals.layers.setdefault(name, Layer(kind))
         fill(layer, len(self.vitals.at))

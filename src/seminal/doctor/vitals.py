@@ -92,13 +92,21 @@ class Vitals:
 
     def moves(self) -> list[float]:
         """How far a step moves a matrix, as a share of its norm: at each look the median over matrices; NaN: none moved."""
-        matrices = [w.change for w in self.weights.values() if w.owned and w.learns and len(w.shape) > 1]
+        matrices = [_shares(w) for w in self.weights.values() if w.owned and w.learns and len(w.shape) > 1]
         looks = [[change for change in look if math.isfinite(change)] for look in zip(*matrices)]
         return [median(look) if look else math.nan for look in looks]
 
     def clipped(self) -> list[float]:
         """For each step, which share of the gradient's norm the optimiser was given: below 1 where it was clipped."""
         return [t / g if g > 0 and math.isfinite(g) else 1.0 for g, t in zip(self.gradient, self.taken, strict=True)]
+
+
+def _shares(weight: Weight) -> list[float]:
+    """`Weight.change`; where the matrix began at zero, of the largest norm it has had: its first steps are all there is."""
+    if not weight.size or weight.size[0] > 0:
+        return weight.change
+    largest = max(weight.size) or math.nan
+    return [change * size / largest for change, size in zip(weight.change, weight.size, strict=True)]
 
 
 def _filled(kind: Any, note: Mapping[str, Any]) -> Any:

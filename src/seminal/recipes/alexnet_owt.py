@@ -15,13 +15,22 @@ DEFAULT = "modern"
 
 _PROGRAM = "the paper does not print it; the parameters its author published with cuda-convnet2"
 
+_TORCHVISION = (
+    Departure(
+        "channels with mean 0 and spread 1 (the author's program: pixels up to 255, less their mean)",
+        "He's start keeps the inputs' size: with pixels as they are the first loss is a thousand, and the run breaks",
+    ),
+    Departure("gradients are clipped at a norm of 5 (paper: not)", "the first steps from He's start kill whole layers"),
+)
+
 
 def paper(variant: str, spec: DataSpec) -> Recipe:
     """Krizhevsky 2014, Experiments; with one worker."""
+    config = VARIANTS[variant]
     return Recipe(
         name="paper",
         variant=variant,
-        model=VARIANTS[variant],
+        model=config,
         task=Classification(loss="binary_cross_entropy"),
         epochs=90,
         batch=128,
@@ -29,7 +38,8 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
         optim=Optim("sgd", momentum=0.9, weight_decay=5e-4),
         schedule=Steps((0.25, 0.5, 0.75), 250 ** (-1 / 3)),
         augment=(RandomCrop(), HorizontalFlip(), colour_shift(spec)),
-        scaling="pixel_mean",
+        scaling="standard" if config.torchvision else "pixel_mean",
+        clip=5.0 if config.torchvision else None,
         sources={
             "task": "Experiments: independent logistic units, trained to minimise cross-entropy",
             "epochs": "Experiments: exactly 90 epochs",
@@ -38,10 +48,13 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
             "optim": f"Experiments: momentum 0.9 for all batch sizes. Weight decay: {_PROGRAM}, 0.0005",
             "schedule": "Experiments: times 250^(−1/3) at 25 %, 50 % and 75 % of the training",
             "augment": f"{_PROGRAM}: crops, reflections and colour noise of 0.1, as in Krizhevsky et al. 2012, Sec. 4.1",
-            "scaling": "Krizhevsky et al. 2012, Sec. 2: the mean over the training set is subtracted from each pixel",
+            "scaling": "as torchvision's weights want it"
+            if config.torchvision
+            else "Krizhevsky et al. 2012, Sec. 2: the mean over the training set is subtracted from each pixel",
         },
         departures=(
             Departure("one learning rate (the author's program: twice as large for biases)", "the paper has one"),
+            *(_TORCHVISION if config.torchvision else ()),
         ),
     )
 

@@ -7,8 +7,9 @@
 
 The programs (``healthy/``) are examined as `seminal doctor` examines them. That they are well is measured too: beside the
 score that each reaches stands that of a peer, a scikit-learn model fitted to the same rows. Our own models are trained for
-some steps under `seminal.doctor.watch`, recipe by recipe. An alarm is any illness that is named. What is done is kept, and a
-run that was cut off goes on where it stopped; another version of the doctor or of a program begins anew.
+some steps under `seminal.doctor.watch`, recipe by recipe. An alarm is any illness that is named; it is false, but where a
+rate that is called too high is tried and found so. What is done is kept, and a run that was cut off goes on where it
+stopped; another version of the doctor or of a program begins anew.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from seminal.doctor.program import Program, from_file
 from seminal.report.terminal import say, table
 
 FEWEST = 10  # steps of a run of ours
+CLEARLY = 0.9  # of the loss: what is below is better
 PROGRAMS = Path(__file__).parent / "healthy"
 Result = dict[str, Any]
 
@@ -106,7 +108,7 @@ def kept(shelf: Shelf, name: str, work: Callable[[], Result]) -> Result:
 def _mark(result: Mapping[str, Any]) -> str:
     if "failed" in result or result.get("broken"):
         return "failed"
-    return "false alarm" if result["findings"] else "silent"
+    return "true alarm" if borne_out(result) else "false alarm" if result["findings"] else "silent"
 
 
 def _line(result: Mapping[str, Any]) -> str:
@@ -160,15 +162,24 @@ def summary(results: Sequence[Result]) -> Result:
     off after a few steps, is no answer, and counted apart."""
     done = [result for result in results if "failed" not in result]
     told = [result for result in done if result.get("steps", FEWEST) >= FEWEST]
-    alarms = [result for result in told if result["findings"]]
+    alarms = [result for result in told if result["findings"] and not borne_out(result)]
     return {
         "false_alarms": wilson(len(alarms), len(told)),
+        "borne_out": [result for result in told if borne_out(result)],
         "cannot_tell": sum(result["verdict"] == "cannot_tell" for result in told),
         "too_short": [result["variant"] + " " + result["recipe"] for result in done if result not in told],
         "failed": [result for result in results if "failed" in result],
         "alarms": alarms,
         "all": told,
     }
+
+
+def borne_out(result: Result) -> bool:
+    """Whether nothing but a high rate was named, and a tenth of it ends clearly lower after the same steps: then the recipe
+    is too fast for these few rows, and the alarm is true."""
+    named = {finding["illness"] for finding in result["findings"]}
+    ends = result.get("ends")
+    return named == {"lr_high"} and ends is not None and ends[1] < CLEARLY * ends[0]
 
 
 def show_programs(found: Mapping[str, Any]) -> None:
@@ -215,6 +226,9 @@ def _share(what: str, found: Mapping[str, Any]) -> None:
     if share["n"]:
         interval = f"{share['low']:.1%} to {share['high']:.1%}"
         say(what, f"false alarms {share['hits']} of {share['n']}: {share['share']:.1%} ({interval})")
+    for result in found["borne_out"]:
+        said = f"loss {result['ends'][0]:.3g} in the end, {result['ends'][1]:.3g} with a tenth of the rate"
+        say("true alarm", f"{result['variant']} {result['recipe']}: lr_high; {said}")
     if found["failed"]:
         say("failed", f"{len(found['failed'])} gave no answer")
     if found["too_short"]:

@@ -7,17 +7,19 @@ reads them.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from torch import nn
 
 from pictures import make_folder
-from seminal.core import Paper, Source, UserError
+from seminal.core import Paper, Recipe, Source, Step, UserError
 from seminal.doctor.watching import watch
 from seminal.pieces.measure import parameters
 from seminal.runs.asks import DataAsk
@@ -68,7 +70,7 @@ def made_data(folder: Path) -> None:
     make_folder(folder / "pictures", train=PICTURES, val=PICTURES // 4, low=64, high=96)
     make_pairs(folder / "pairs", train=PAIRS, val=PAIRS // 4)
     make_pairs(folder / "sentences", train=SENTENCES, val=SENTENCES // 4)
-    for form in ("stream", "labelled"):
+    for form in ("stream", "labelled", "documents"):
         (folder / form).mkdir()
     for split in ("train", "val"):
         lines = (folder / "sentences" / f"{split}.en").read_text(encoding="utf-8").splitlines()
@@ -77,6 +79,8 @@ def made_data(folder: Path) -> None:
         (folder / "labelled" / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
         text = "".join(f"{line}\n" for line in lines[: len(lines) // 3])
         (folder / "stream" / f"{split}.txt").write_text(text, encoding="utf-8")
+        documents = ("\n".join(lines[first : first + 10]) for first in range(0, len(lines), 10))
+        (folder / "documents" / f"{split}.txt").write_text("\n\n".join(documents), encoding="utf-8")
 
 
 def source_for(run: OwnRun, folder: Path) -> Source:
@@ -105,29 +109,55 @@ def _asks(run: OwnRun, folder: Path) -> Iterator[DataAsk]:
 # ----------------------------------------------------------------------------------------------------------------- the run
 
 
-def watched(run: OwnRun, folder: Path, *, steps: int, limit: float) -> dict[str, Any]:
-    """Train for so many steps, or ``limit`` seconds, and say what was seen. A run that cannot go on is told."""
+@dataclass(frozen=True)
+class _Begun:
+    """A run before its first step."""
+
+    source: Source
+    recipe: Recipe
+    model: nn.Module
+    state: State
+
+
+def _begun(run: OwnRun, folder: Path, rate: float = 1.0) -> _Begun:
+    """``rate``: times that of the recipe."""
     torch.manual_seed(0)
-    started = time.perf_counter()
     source = source_for(run, folder)
     recipe = recipe_by_name(run.paper, run.variant, source.spec, run.recipe)
+    recipe = replace(recipe, lr=recipe.lr * rate)
     model = papers()[run.paper].build(recipe.model)
-    state, losses, broken = State.fresh(model, recipe), list[float](), ""
-    with watch(model, list(state.optimisers.values()), stop_on_nonfinite=False) as patient:
+    return _Begun(source, recipe, model, State.fresh(model, recipe))
+
+
+def _steps(begun: _Begun, steps: int, limit: float) -> Iterator[Step]:
+    """So many steps, or those of ``limit`` seconds."""
+    started = time.perf_counter()
+    for step in train(begun.model, begun.source, begun.recipe, begun.state):
+        yield step
+        if step.number >= steps or time.perf_counter() - started > limit:
+            return
+
+
+def watched(run: OwnRun, folder: Path, *, steps: int, limit: float) -> dict[str, Any]:
+    """Train for so many steps, or ``limit`` seconds, and say what was seen. A run that cannot go on is told. Where the rate
+    is called too high, it is tried: the same steps with a tenth of it."""
+    started = time.perf_counter()
+    begun = _begun(run, folder)
+    losses, broken = list[float](), ""
+    with watch(begun.model, list(begun.state.optimisers.values()), stop_on_nonfinite=False) as patient:
         try:
-            for step in train(model, source, recipe, state):
+            for step in _steps(begun, steps, limit):
                 losses.append(sum(step.loss.values()))
                 if len(step.loss) == 1:  # the loss of a game need not fall
                     patient.loss(losses[-1])
-                if step.number >= steps or time.perf_counter() - started > limit:
-                    break
         except NonFiniteError as error:
             broken = str(error)
         verdict = patient.verdict()
+    accused = any(finding.illness == "lr_high" for finding in verdict.findings)
     return {
         **asdict(run),
-        "data": f"{source.spec.kind} {'×'.join(map(str, source.spec.shape))}".strip(),
-        "parameters": parameters(model),
+        "data": f"{begun.source.spec.kind} {'×'.join(map(str, begun.source.spec.shape))}".strip(),
+        "parameters": parameters(begun.model),
         "steps": len(losses),
         "loss": [round(value, 4) for value in losses[:: max(1, len(losses) // 12)]],
         "verdict": verdict.name,
@@ -136,6 +166,16 @@ def watched(run: OwnRun, folder: Path, *, steps: int, limit: float) -> dict[str,
             {"illness": finding.illness, "confidence": finding.confidence, "evidence": list(finding.evidence)}
             for finding in verdict.findings
         ],
+        "ends": [_end(losses), _with_a_tenth(run, folder, len(losses))] if accused else None,
         "broken": broken,
         "seconds": time.perf_counter() - started,
     }
+
+
+def _with_a_tenth(run: OwnRun, folder: Path, steps: int) -> float:
+    return _end([sum(step.loss.values()) for step in _steps(_begun(run, folder, 0.1), steps, math.inf)])
+
+
+def _end(losses: list[float]) -> float:
+    """Level of the loss in the last fifth."""
+    return median(losses[-max(1, len(losses) // 5) :])

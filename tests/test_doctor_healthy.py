@@ -73,10 +73,14 @@ def result(*illnesses: str, **more):
 def test_what_counts_as_an_alarm(benchmark):
     short = result("lr_low", steps=2, variant="vgg11", recipe="paper")
     unknown = result(verdict="cannot_tell")
-    found = benchmark.summary([result(), result("lr_high", steps=40), unknown, {"findings": [], "failed": "…"}, short])
-    assert (found["false_alarms"]["hits"], found["false_alarms"]["n"]) == (1, 3)
+    false = result("lr_high", steps=40, ends=[2.0, 1.9])
+    true = result("lr_high", steps=40, ends=[9.0, 2.2])
+    both = result("lr_high", "lr_low", steps=40, ends=[9.0, 2.2])
+    found = benchmark.summary([result(), false, true, both, unknown, {"findings": [], "failed": "…"}, short])
+    assert (found["false_alarms"]["hits"], found["false_alarms"]["n"]) == (2, 5)
+    assert found["borne_out"] == [true]
     assert (found["cannot_tell"], len(found["failed"]), found["too_short"]) == (1, 1, ["vgg11 paper"])
-    assert [alarm["verdict"] for alarm in found["alarms"]] == ["lr_high"]
+    assert [alarm["verdict"] for alarm in found["alarms"]] == ["lr_high", "lr_high"]
 
 
 def test_a_run_that_was_cut_off_goes_on(benchmark, monkeypatch, tmp_path):

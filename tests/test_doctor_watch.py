@@ -730,6 +730,24 @@ def test_weights_that_begin_at_zero_are_not_accused_of_large_steps():
     assert patient.verdict().findings == ()
 
 
+@pytest.mark.parametrize("warm", [True, False])
+def test_clipped_steps_are_meant_to_be_small_while_the_rate_rises(warm):
+    torch.manual_seed(0)
+    model = mlp()
+    move = torch.optim.SGD(model.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(move, lambda step: (step + 1) / 10_000 if warm else 0.01)
+    with watch(model, move, every=1) as patient:
+        for _ in range(40):
+            move.zero_grad()
+            loss = 1000 * F.cross_entropy(model(torch.randn(8, 1, 8, 8)), torch.randint(0, 3, (8,)))
+            patient.loss(loss)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            move.step()
+            schedule.step()
+    assert ["gradient_clip" in str(patient.verdict())] == [not warm]
+
+
 def test_an_embeddings_rows_that_no_batch_holds_are_no_vanishing_gradient():
     torch.manual_seed(0)
     body = [layer for _ in range(3) for layer in (nn.Linear(8, 8), nn.Tanh())]

@@ -302,7 +302,7 @@ def gradient_clip(vitals: Vitals, loss: Curve | None) -> Finding | None:
     """Clipped in nearly every step, to one and the same norm, and steps that are too small for it. The tuning playbook names
     50 % of the steps; with Adam, to whom the scale is nothing, even all may be."""
     shares = vitals.clipped()
-    if loss is None or len(shares) < 5 or loss.fall > 0.3:
+    if loss is None or len(shares) < 5 or loss.fall > 0.3 or _warms_up(vitals):
         return None
     shortened = sum(share < 0.99 for share in shares) / len(shares)
     same = 0 < max(vitals.taken) < 1.1 * min(vitals.taken)
@@ -365,7 +365,7 @@ def lr_low(vitals: Vitals, loss: Curve | None) -> Finding | None:
     ratio = _update_ratio(vitals)
     if loss is None or loss.fall > 0.1 or not 0 < ratio < 1e-5 or median(vitals.taken) < 1e-3:
         return None
-    if vitals.rate[-1] > 1.05 * vitals.rate[len(vitals.rate) // 2]:  # it is still being warmed up
+    if _warms_up(vitals):
         return None
     if not loss.downwards and ratio * vitals.steps > 1e-3:
         return None
@@ -416,6 +416,11 @@ def _update_ratio(vitals: Vitals) -> float:
 def _per_number(weight: Weight) -> list[float]:
     """Norm of the gradient per entry, so that large and small matrices can be compared."""
     return [norm / math.sqrt(math.prod(weight.shape)) for norm in weight.gradient if norm == norm]
+
+
+def _warms_up(vitals: Vitals) -> bool:
+    """Whether the rate is still rising: steps are small for a while, and meant to be."""
+    return vitals.rate[-1] > 1.05 * vitals.rate[len(vitals.rate) // 2]
 
 
 def _alike(vitals: Vitals) -> bool:

@@ -82,6 +82,9 @@ class Gradients:
         """The hooks are gone."""
         for handle in self.handles:
             handle.remove()
+        for parameter in self._learning if self.handles else ():
+            if not parameter._backward_hooks:  # torch would ask an empty list in every backward pass to come
+                parameter._backward_hooks = None
         self.handles, self._left, self._zeros = [], {}, {}
 
     def begin(self) -> None:

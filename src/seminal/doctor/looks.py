@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from statistics import median
 from typing import Literal
 
 Every = int | Literal["auto"] | None
@@ -29,11 +30,18 @@ class Clock:
 
 class Looks:
     """The steps of close looks. ``every`` n: each n-th; None: none. "auto": 0, 1, 2, 4, 8 … (0, 1, 4, 16 … while more than
-    the ``budget``, a share of the time of the run, is spent), until the gaps are such that looks take `SHARE` of it."""
+    the ``budget``, a share of the time of all steps, is spent), until the gaps are such that looks take `SHARE` of it."""
 
     def __init__(self, every: Every, budget: float) -> None:
         self.every, self.budget = every, budget
         self.next = 0 if every is not None else math.inf
+        self._paces: list[float] = []  # seconds of an unwatched step, from each look to the next
+        self._last = 0, 0.0  # steps and unwatched seconds until the last look
+
+    @property
+    def pace(self) -> float:
+        """Seconds of a step that nobody looks at. A median: an hour's rest, or a validation, is no step."""
+        return median(self._paces)
 
     def due(self, step: int) -> bool:
         """Whether to look closely at this step."""
@@ -50,7 +58,8 @@ class Looks:
         if isinstance(self.every, int):
             self.next = step + self.every
         elif self.every == "auto":
-            pace = (seconds - spent) / (step + 1)  # seconds of a step that nobody looks at
-            affordable = math.ceil(cost / max(SHARE * self.budget * pace, 1e-12))
-            further = step if spent <= self.budget * seconds else 3 * step
+            (steps, until), self._last = self._last, (step + 1, seconds - spent)
+            self._paces.append((seconds - spent - until) / (step + 1 - steps))
+            affordable = math.ceil(cost / max(SHARE * self.budget * self.pace, 1e-12))
+            further = step if spent <= self.budget * self.pace * (step + 1) else 3 * step
             self.next = step + max(1, min(further, affordable), step // FINE)

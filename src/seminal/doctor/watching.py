@@ -121,14 +121,12 @@ class Patient:
 
     def loss(self, loss: Tensor | float) -> None:
         """Tell the loss of a step, best before ``backward()``."""
-        if isinstance(loss, Tensor):
-            loss = loss.detach()
-            if loss.device.type != "cpu":  # to wait for the device would slow every step
-                self._late.append((self._vitals.steps, loss))
-                if len(self._late) == LATE:
-                    self._settle(self.stop_on_nonfinite)
-                return
-        value = float(loss)
+        if isinstance(loss, Tensor) and not loss.is_cpu:  # to wait for the device would slow every step
+            self._late.append((self._vitals.steps, loss.detach()))
+            if len(self._late) == LATE:
+                self._settle(self.stop_on_nonfinite)
+            return
+        value = float(loss.item() if isinstance(loss, Tensor) else loss)
         self._vitals.loss.append(value)
         if not math.isfinite(value):
             self._breaks("loss", self.stop_on_nonfinite)
@@ -313,7 +311,7 @@ class Patient:
         spent, seconds = self._clock.spent, time.perf_counter() - self._started
         self._looks.looked(self._vitals.steps - 1, cost=spent - self._since, spent=spent, seconds=seconds)
         if self._looks.every == "auto":
-            self._guarded = self._check < self._looks.budget / 4 * (seconds - spent) / self._vitals.steps
+            self._guarded = self._check < self._looks.budget / 4 * self._looks.pace
             if self._late:
                 self._settle(self.stop_on_nonfinite)
         for name, module in self._layers.entrances.items():

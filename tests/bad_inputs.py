@@ -113,6 +113,23 @@ MISTAKES = [
         lambda folder: (folder / "cured.json").write_text('{"lr": 0.1}'),
     ),
     Mistake(
+        "a printed recipe with a word for a number",
+        "train resnet20 digits --recipe mine.json",
+        ("epochs is 'many'", "`int`"),
+        lambda folder: (folder / "mine.json").write_text('{"is": "seminal.core.Recipe", "epochs": "many"}'),
+    ),
+    Mistake(
+        "a printed recipe of which a part was deleted",
+        "train resnet20 digits --recipe mine.json",
+        ("not hold a whole recipe", "--print-config"),
+        lambda folder: (folder / "mine.json").write_text(
+            json.dumps(
+                {"is": "seminal.core.Recipe", "name": "mine", "variant": "resnet20", "model": None, "task": None}
+                | {"epochs": 1, "batch": 8, "lr": 0.1, "optim": None, "schedule": None}
+            )
+        ),
+    ),
+    Mistake(
         "a recipe file with a slip in it",
         "train resnet20 digits --recipe mine.py",
         ("mine.py line 3", "NameError"),

@@ -318,6 +318,16 @@ def test_dropout_is_the_models(tmp_path):
     assert json.loads(done(*words, folder=tmp_path))["model"]["dropout"] == 0.25
 
 
+def test_a_printed_recipe_can_be_changed_and_given_back(tmp_path):
+    printed = json.loads(done("train", "mlp", "iris", "--print-config", folder=tmp_path))
+    assert printed["model"]["hidden"] != [7]
+    printed["epochs"], printed["model"]["hidden"] = 3, [7]
+    (tmp_path / "mine.json").write_text(json.dumps(printed))
+    got = json.loads(done("train", "mlp", "iris", "-c", "mine.json", "--print-config", folder=tmp_path))
+    assert got == printed
+    assert "there is no" not in done("train", "mlp", "iris", "-c", "mine.json", "--dry-run", folder=tmp_path)
+
+
 def test_an_override_outdates_what_was_adapted(tmp_path):
     got = json.loads(done("train", "logistic", "iris", "--epochs", "5", "-b", "24", "--print-config", folder=tmp_path))
     said = [d["what"] for d in got["departures"]]

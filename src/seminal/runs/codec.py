@@ -16,6 +16,8 @@ from typing import Any
 
 from seminal.core import UserError
 
+PLAIN = {"int": int, "float": int | float, "str": str, "bool": bool}  # annotations that are checked when a file is read
+
 
 def to_json(value: Any) -> Any:
     """JSON's own types for a value made of frozen dataclasses, tuples, mappings, numbers and strings."""
@@ -53,11 +55,17 @@ def from_json(value: Any) -> Any:
     known = {f.name for f in dataclasses.fields(kind)}
     if unknown := value.keys() - known - {"is"}:
         raise UserError(
-            f"{value['is']} has no {', '.join(sorted(unknown))}: the file was written by another version of seminal. "
-            "Use that one, or train anew."
+            f"{value['is']} has no {', '.join(sorted(unknown))}: the name is misspelt, or the file was written by another "
+            "version of seminal. Correct it, use that version, or train anew."
         )
+    items = {key: from_json(item) for key, item in value.items() if key != "is"}
+    for f in dataclasses.fields(kind):
+        if f.name in items and not isinstance(items[f.name], PLAIN.get(str(f.type), object)):
+            raise UserError(
+                f"{value['is']}: {f.name} is {items[f.name]!r}, and must be of the kind `{f.type}`. Correct it."
+            )
     try:
-        return kind(**{key: from_json(item) for key, item in value.items() if key != "is"})
+        return kind(**items)
     except TypeError as error:  # a field without a default is missing
         raise UserError(
             f"{value['is']} is incomplete ({error}): the file was written by another version of seminal. "

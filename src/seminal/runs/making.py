@@ -16,7 +16,7 @@ from seminal.runs.borrowing import as_begun, borrowing, known_text
 from seminal.runs.changes import changed
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
-from seminal.runs.plan import Plan, model_of, plan_in, plan_of
+from seminal.runs.plan import Plan, model_of, plan_of, recipe_in
 from seminal.runs.shelf import paper_of, recipe_by_name, recipe_names
 from seminal.runs.sources import open_source
 from seminal.train import distributed
@@ -64,9 +64,10 @@ class Maker:
     def _borrowed(self, run: Path, source: Source) -> Recipe:
         if run.suffix == ".json" and not run.exists():
             raise UserError(
-                f"there is no recipe file {run}. `seminal doctor RUN --cure` writes one; a RUN has its own."
+                f"there is no recipe file {run}. --print-config prints one, `seminal doctor RUN --cure` writes one; a RUN "
+                "has its own."
             )
-        other = (plan_in(run) if run.suffix == ".json" else plan_of(RunFolder.existing(run))).recipe
+        other = recipe_in(run) if run.suffix == ".json" else plan_of(RunFolder.existing(run)).recipe
         if other.variant != self.variant:
             raise UserError(f"the recipe in {run} is for {other.variant}, not for {self.variant}.")
         return replace(

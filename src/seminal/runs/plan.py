@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,18 @@ def plan_in(file: Path) -> Plan:
     if paper is None or plan.recipe.variant not in paper.variants:
         raise UserError(f"{file} is of a run of {plan.recipe.variant}, which this version of seminal does not have.")
     return plan
+
+
+def recipe_in(file: Path) -> Recipe:
+    """The recipe in a file: what ``--print-config`` printed, or that of `plan_in`."""
+    recipe = from_json(read_json(file))
+    if not isinstance(recipe, Recipe):
+        recipe = plan_in(file).recipe
+    if not all(map(is_dataclass, (recipe.model, recipe.task, recipe.optim, recipe.schedule))):
+        raise UserError(
+            f"{file} does not hold a whole recipe: start from what --print-config prints, and change values."
+        )
+    return recipe
 
 
 def encoder_of(folder: RunFolder) -> Encoder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,7 @@ class Broken:
     rows: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A module and what it was called with."""
 
     module: nn.Module

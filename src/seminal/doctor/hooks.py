@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from collections.abc import Callable, Iterator
@@ -20,20 +21,15 @@ def nothing(*args: Any) -> None:
     """What is left of a hook in a copy of the model."""
 
 
-class Hook:
-    """A hook of torch. It stays behind when its module is copied (for a moving average, say) or pickled."""
-
-    def __init__(self, call: Callable[..., Any] = nothing) -> None:
-        self.call = call
-
-    def __call__(self, *args: Any) -> Any:
-        return self.call(*args)
+class Hook(functools.partial[Any]):
+    """A hook of torch. It stays behind when its module is copied (for a moving average, say) or pickled. A `partial`, as
+    that calls the function without a step in between, in every step of a training."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
-        return Hook()
+        return Hook(nothing)
 
-    def __reduce__(self) -> tuple[type[Hook], tuple[()]]:
-        return Hook, ()
+    def __reduce__(self) -> tuple[type[Hook], tuple[Any]]:
+        return Hook, (nothing,)
 
 
 def bare(optimizer: Optimizer) -> Optimizer:

@@ -121,12 +121,14 @@ class Patient:
 
     def loss(self, loss: Tensor | float) -> None:
         """Tell the loss of a step, best before ``backward()``."""
-        if isinstance(loss, Tensor) and not loss.is_cpu:  # to wait for the device would slow every step
-            self._late.append((self._vitals.steps, loss.detach()))
-            if len(self._late) == LATE:
-                self._settle(self.stop_on_nonfinite)
-            return
-        value = float(loss.item() if isinstance(loss, Tensor) else loss)
+        if isinstance(loss, Tensor):
+            if not loss.is_cpu:  # to wait for the device would slow every step
+                self._late.append((self._vitals.steps, loss.detach()))
+                if len(self._late) == LATE:
+                    self._settle(self.stop_on_nonfinite)
+                return
+            loss = loss.item()
+        value = float(loss)
         self._vitals.loss.append(value)
         if not math.isfinite(value):
             self._breaks("loss", self.stop_on_nonfinite)
@@ -185,7 +187,8 @@ class Patient:
             if self._idle:
                 return
             if torch.is_grad_enabled():
-                self._call, self._moved = Call(module, args, kwargs), False
+                self._call = Call(module, args, kwargs)
+                self._moved = False
                 if self._seen:
                     self._enters(name)
             elif self._moody:

@@ -66,7 +66,7 @@ def own_runs(result: dict[str, Any]) -> Iterator[str]:
     """The same of our own models."""
     runs = result["runs"]
     alarms, true = runs["false_alarms"], runs["borne_out"]
-    yield f"**Our own models**, the first and the smallest of each paper with each of its recipes, {result['steps']} steps each"
+    yield f"**Our own models**, the first and the smallest of each paper with each recipe, {result['steps']} steps each"
     yield f"on small made data, watched: false alarms {share(alarms)}, {alarms['hits']} of {alarms['n']}. Four rules were"
     yield f"mended after a first run. {len(runs['too_short'])} more were too slow to tell within {result['limit_s']:g} s."
     if true:

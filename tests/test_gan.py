@@ -436,10 +436,20 @@ def test_pictures_have_the_size_of_the_data_and_their_range(paper, variant, size
     assert config.departures()
 
 
-@pytest.mark.parametrize(("size", "wants"), [((30, 30), "--size 32"), ((28, 33), "--size 28"), ((7, 7), "8 × 8")])
-def test_dcgan_says_which_sizes_it_takes(size, wants):
-    with pytest.raises(UserError, match=wants):
-        dcgan.VARIANTS["dcgan"].fitted(spec(1, *size))
+@pytest.mark.parametrize("size", [(7, 7), (9, 31), (30, 45), (33, 28), (50, 8), (127, 65)])
+def test_dcgan_takes_odd_sides_too_and_halves_them_down_to_four(size):
+    config = replace(dcgan.Config().fitted(spec(1, *size)), width=2)
+    model = dcgan.build(config)
+    small, made = model.generator.layout.unflattened_size, model.generate(model.noise(2), None)
+    assert made.shape == (2, 1, *size)
+    assert 4 <= min(small[1:]) <= 6
+    assert model.discriminator.first(made).shape[2:] == tuple(-(-side // 2) for side in size)
+    assert model.discriminate(made, None).shape == (2,)
+
+
+def test_dcgan_says_which_sizes_it_takes():
+    with pytest.raises(UserError, match="7 × 7"):
+        dcgan.VARIANTS["dcgan"].fitted(spec(1, 6, 9))
 
 
 def test_small_pictures_are_refused_by_the_convolutional_form():

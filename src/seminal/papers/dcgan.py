@@ -21,6 +21,7 @@ Shapes: B rows, Z numbers of noise, C channels, H × W pixels.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,13 +30,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seminal.core import DataSpec, Departure, Fact, Paper, Result, UserError
+from seminal.core import DataSpec, Departure, Fact, Paper, Result
 from seminal.papers.gan import Adversarial, picture
 from seminal.pieces.init import Rule, normal
 from seminal.pieces.measure import on_meta, shapes
 from seminal.pieces.pictures import changed_input
 
 LEAK = 0.2  # Sec. 4
+
+Size = tuple[int, int]  # height and width of a map
 
 
 @dataclass(frozen=True)
@@ -44,29 +47,22 @@ class Config:
     widest: int = 1024  # … up to so many
     latent: int = 100  # Z
     in_channels: int = 3  # C
-    size: tuple[int, int] = (64, 64)  # H, W
+    size: Size = (64, 64)  # H, W
 
     outputs = 1  # the discriminator's verdict
 
     def fitted(self, spec: DataSpec) -> Config:
-        """For pictures of at least 8 × 8 pixels whose sides can be halved down to 4 to 7; raises `UserError` for others."""
-        channels, (height, width) = picture(spec, least=8, instead="gan")
-        halvings = _halvings((height, width))
-        if height % 2**halvings or width % 2**halvings:
-            side = max(2**halvings, round(min(height, width) / 2**halvings) * 2**halvings)
-            raise UserError(
-                f"dcgan halves pictures {halvings} times, and those of {spec.name}, {height} × {width} pixels, cannot be "
-                f"halved so often without a rest. Write --size {side}."
-            )
-        return replace(self, in_channels=channels, size=(height, width))
+        """For pictures of at least 7 × 7 pixels; raises `UserError` for others."""
+        channels, size = picture(spec, least=7, instead="gan")
+        return replace(self, in_channels=channels, size=size)
 
     def departures(self) -> tuple[Departure, ...]:
         """What differs from the network of Fig. 1."""
         printed = VARIANTS["dcgan"]
         found = list(changed_input(self, printed, "Fig. 1"))
-        if (halvings := _halvings(self.size)) != _halvings(printed.size):
+        if (halvings := len(_maps_of(self.size)) - 1) != 4:
             found.append(
-                Departure(f"{halvings} halvings (paper: 4)", "so that the smallest map has 4 to 7 places a side")
+                Departure(f"{halvings} halvings (paper: 4)", "so that the smallest map has 4 to 6 places a side")
             )
         if replace(self, in_channels=printed.in_channels, size=printed.size) != printed:
             found.append(Departure(f"{self.width} channels in the largest map (paper: 128)", "chosen by you", "Fig. 1"))
@@ -87,18 +83,19 @@ class Generator(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        widths = _widths(config)
-        height, width = (side >> len(widths) for side in config.size)
-        self.project = nn.Linear(config.latent, widths[0] * height * width, bias=False)
-        self.layout = nn.Unflatten(1, (widths[0], height, width))
+        widths, maps = _widths(config), _maps_of(config.size)[::-1]
+        self.project = nn.Linear(config.latent, widths[0] * math.prod(maps[0]), bias=False)
+        self.layout = nn.Unflatten(1, (widths[0], *maps[0]))
         self.norm = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)
-        self.up = nn.Sequential(*(self._step(below, above) for below, above in itertools.pairwise(widths)))
-        self.image = _transposed(widths[-1], config.in_channels)
+        steps = zip(itertools.pairwise(widths), itertools.pairwise(maps[:-1]), strict=True)
+        self.up = nn.Sequential(*(self._step(*channels, *sizes) for channels, sizes in steps))
+        self.image = _transposed(widths[-1], config.in_channels, *maps[-2:])
 
     @staticmethod
-    def _step(inputs: int, outputs: int) -> nn.Sequential:
-        return nn.Sequential(_transposed(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    def _step(inputs: int, outputs: int, small: Size, large: Size) -> nn.Sequential:
+        upscale = _transposed(inputs, outputs, small, large)
+        return nn.Sequential(upscale, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
     def forward(self, noise: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels height width"]:
         x = self.relu(self.norm(self.layout(self.project(noise))))  # (B, 100) -> 1024 × 4 × 4
@@ -112,8 +109,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        widths = _widths(config)[::-1]
-        places = (config.size[0] >> len(widths)) * (config.size[1] >> len(widths))
+        widths, places = _widths(config)[::-1], math.prod(_maps_of(config.size)[-1])
         self.first = nn.Sequential(_strided(config.in_channels, widths[0]), nn.LeakyReLU(LEAK))  # no normalisation
         self.down = nn.Sequential(*(self._step(below, above) for below, above in itertools.pairwise(widths)))
         self.output = nn.Linear(widths[-1] * places, 1, bias=False)
@@ -129,9 +125,10 @@ class Discriminator(nn.Module):
         return logits
 
 
-def _transposed(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    """A fractionally-strided convolution, 5 × 5, that doubles a map."""
-    return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1, bias=False)
+def _transposed(inputs: int, outputs: int, small: Size, large: Size) -> nn.ConvTranspose2d:
+    """A fractionally-strided convolution, 5 × 5, that doubles a map; an odd side has one place less than twice as many."""
+    rest = (large[0] - 2 * small[0] + 1, large[1] - 2 * small[1] + 1)
+    return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=rest, bias=False)
 
 
 def _strided(inputs: int, outputs: int) -> nn.Conv2d:
@@ -139,14 +136,17 @@ def _strided(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 5, stride=2, padding=2, bias=False)
 
 
-def _halvings(size: tuple[int, int]) -> int:
-    """So many that the shorter side of the smallest map has 4 to 7 places: four for 64 pixels, two for 28."""
-    return (min(size) // 4).bit_length() - 1
+def _maps_of(size: Size) -> list[Size]:
+    """The picture's size, and those of D's maps: halved, rounded up, while the shorter side keeps 4 places."""
+    found = [size]
+    while -(-min(found[-1]) // 2) >= 4:
+        found.append((-(-found[-1][0] // 2), -(-found[-1][1] // 2)))
+    return found
 
 
 def _widths(config: Config) -> list[int]:
     """Channels of G's maps, from the smallest map to the largest; the picture itself is not among them."""
-    return [min(config.width * 2**i, config.widest) for i in reversed(range(_halvings(config.size)))]
+    return [min(config.width * 2**i, config.widest) for i in reversed(range(len(_maps_of(config.size)) - 1))]
 
 
 # ------------------------------------------------------------------------------------------------- variants and facts

@@ -37,9 +37,20 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
-    """A network of half the width on small pictures, in many steps of small batches."""
-    model = VARIANTS[variant]
-    small = spec.kind == "images" and min(spec.shape[1:]) <= 32
-    recipe = two_players(variant, replace(model, width=64) if small else model, Game())
-    sources = {"model": "width 64 up to 32 pixels: the authors' program for MNIST"} if small else {}
-    return replace(recipe, sources={**recipe.sources, **sources})
+    """On small pictures a network of a quarter of the width, in many larger steps of small batches."""
+    recipe = two_players(variant, VARIANTS[variant], Game())
+    if spec.kind != "images" or min(spec.shape[1:]) > 32:
+        return recipe
+    rate = "on 8,000 digits 0.0002 of Radford et al. 2015 needed twice as many steps for the same kernel distance"
+    return replace(
+        recipe,
+        model=replace(recipe.model, width=32),
+        lr=5e-4,
+        least_steps=7500,
+        sources={
+            **recipe.sources,
+            "model": "width 32: on 8,000 digits 64 was no better for the same time",
+            "lr": rate,
+            "epochs": "7,500 steps or more: the kernel distance of digits still fell after 5,000",
+        },
+    )

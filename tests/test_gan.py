@@ -208,7 +208,7 @@ def test_two_players_go_on_to_the_bit():
 
 
 def test_a_killed_game_goes_on_to_the_bit(tmp_path):
-    words = ["train", "dcgan", "digits", "--epochs", "3", "--precision", "fp32", "--save-every", "0.2"]
+    words = ["train", "dcgan", "digits", "--epochs", "15", "--precision", "fp32", "--save-every", "0.2"]
     straight, seconds = undisturbed(tmp_path, words)
     killer = Killer(tmp_path, words, 0.9 * seconds, random.Random(6))
     while not any(kill.saved_step for kill in killer.kills):

@@ -212,6 +212,16 @@ def test_each_form_of_data_has_its_head_and_its_task(name, recipe):
     )
 
 
+def test_few_texts_are_read_more_often_and_waited_for_as_much_longer():
+    rows = {10_000: 900_000, 200: 18_000}  # tokens
+    sets = [replace(spec("labelled", tokens), counts={"train": count, "val": 100}) for count, tokens in rows.items()]
+    many, few = (recipes.modern("bert", data).adapted(data) for data in sets)
+    assert (many.epochs, many.patience) == (10, 3)
+    assert few.epochs * (18_000 // few.batch) >= 600
+    assert few.patience / few.epochs == pytest.approx(3 / 10, abs=1 / few.epochs)
+    assert replace(recipes.modern("bert", spec("labelled")), patience=None).adapted(spec("labelled")).patience is None
+
+
 def test_other_data_are_refused():
     with pytest.raises(UserError, match="`transformer` for sentence pairs"):
         SMALL.fitted(replace(spec("documents"), kind="pairs"))

@@ -94,6 +94,9 @@ def test_check_finds_what_is_wrong_in_the_code_and_never_trains(
     assert main(["doctor", program(tmp_path, ", nn.Softmax(1)"), "--check", "--json", str(out)]) == 3
     assert "double_softmax" in capsys.readouterr().out
     assert json.loads(out.read_text())["findings"][0]["illness"] == "double_softmax"
+    assert main(["doctor", program(tmp_path), "--check", "--json", str(out)]) == 2, "it is there already"
+    assert "nothing is written over" in capsys.readouterr().err
+    out = tmp_path / "other.json"
     assert main(["doctor", program(tmp_path), "--check", "--json", str(out)]) == 0
     said = capsys.readouterr().out
     assert "nothing is amiss" in said

@@ -283,7 +283,8 @@ def test_what_cannot_be_compared_is_explained(tmp_path: Path) -> None:
         ((text, short), "too few"),
         ((one, other), "0 column names in common"),
         ((text, short, "--rows", "3"), "--rows 3 tells nothing"),
-        ((one, write_table(tmp_path / "c.csv", 2), "--json", "no/such/place.json"), "could not be written"),
+        ((one, write_table(tmp_path / "c.csv", 2), "--json", "no/such/place.json"), "there is no folder"),
+        ((one, write_table(tmp_path / "c.csv", 2), "--json", "c.csv"), "nothing is written over"),
     ):
         said = typed("same", *words, folder=tmp_path)
         assert said.code == 2, told(said)

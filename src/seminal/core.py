@@ -457,18 +457,13 @@ class Recipe:
         batch = min(self.batch, max(16, amount // 8)) if self.least_steps else self.batch
         steps = max(1, amount // batch)
         epochs = max(self.epochs, -(-self.least_steps // steps))
-        changed = [
-            Departure(
-                f"batches of {batch} (recipe: {self.batch})", f"there are only {amount:,} training {spec.batched_by}"
-            )
-            for _ in range(batch != self.batch)
-        ]
-        changed += [
-            Departure(f"{epochs} epochs (recipe: {self.epochs})", f"an epoch has only {steps} steps")
-            for _ in range(epochs != self.epochs)
-        ]
-        departures = (*self.departures, *changed)
-        return replace(self, model=model, task=task, batch=batch, epochs=epochs, departures=departures)
+        patience = self.patience and -(-self.patience * epochs // self.epochs)  # as large a share of the run
+        few = f"there are only {amount:,} training {spec.batched_by}"
+        smaller = Departure(f"batches of {batch} (recipe: {self.batch})", few)
+        longer = Departure(f"{epochs} epochs (recipe: {self.epochs})", f"an epoch has only {steps} steps")
+        changed = (*[smaller] * (batch != self.batch), *[longer] * (epochs != self.epochs))
+        made = replace(self, model=model, task=task, batch=batch, epochs=epochs, patience=patience)
+        return replace(made, departures=(*self.departures, *changed))
 
 
 @dataclass(frozen=True)

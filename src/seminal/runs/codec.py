@@ -101,6 +101,18 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from None
 
 
+def new_file(asked: str | None) -> Path | None:
+    """The file of ``--json FILE``, where it is asked for. Raises `UserError` where it is there already."""
+    if asked is None:
+        return None
+    path = Path(asked).expanduser()
+    if path.exists():
+        raise UserError(f"{path} exists, and nothing is written over: give --json another name.")
+    if not path.parent.is_dir():
+        raise UserError(f"{path} cannot be written: there is no folder {path.parent}. Make it, or give --json another.")
+    return path
+
+
 def write_json(path: Path, value: Any) -> None:
     """JSON for other programs to read."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n", "Give another file after --json.")

@@ -17,7 +17,7 @@ from seminal.data.text_features import GROUPS, Counts
 from seminal.pieces import two_sample
 from seminal.pieces.divergences import js, js_parts
 from seminal.report.terminal import say, table
-from seminal.runs.codec import write_json
+from seminal.runs.codec import new_file, write_json
 from seminal.runs.two_sets import TwoSets, opened
 
 DIFFERENT = 3  # exit code
@@ -91,10 +91,11 @@ def same(ask: SameAsk) -> int:
     """Exit code 0 where no difference was found, 3 where one was."""
     if ask.rows < 20:
         raise UserError(f"--rows {ask.rows} tells nothing: write 20 or more.")
+    file = new_file(ask.json)
     found = compared(opened((ask.first, ask.second), ask.rows, ask.seed), ask.seed)
     _show(found, ask)
-    if ask.json is not None:
-        _write(Path(ask.json), found, ask)
+    if file is not None:
+        _write(file, found, ask)
     return DIFFERENT if found.verdict == "different" else 0
 
 

@@ -19,7 +19,7 @@ from seminal.doctor.examinations import Examination, examinations
 from seminal.doctor.findings import ILLNESSES, Finding, Remedy, Verdict
 from seminal.doctor.program import Make, from_file
 from seminal.report.terminal import say
-from seminal.runs.codec import write_json
+from seminal.runs.codec import new_file, write_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.patient import OwnRun, patient
@@ -67,7 +67,7 @@ def doctor(ask: DoctorAsk) -> int:
         raise UserError(f"--seeds {ask.seeds} cannot tell chance from effect: write 3 or more.")
     if ask.check and (ask.cure or ask.examine):
         raise UserError("--check ends before the first training run, and --examine and --cure need some: ask for one.")
-    make, tell = _made(ask), TELLING[ask.lang]
+    file, make, tell = new_file(ask.json), _made(ask), TELLING[ask.lang]
 
     def told(what: str) -> None:
         tell("", what)
@@ -89,8 +89,8 @@ def doctor(ask: DoctorAsk) -> int:
                 _prescribe(RunFolder.existing(ask.patient), make, cure, tell)
         elif verdict.findings:
             tell("next", f"seminal doctor {ask.patient} --cure", wrap=False)
-    if ask.json is not None:
-        _write(Path(ask.json), verdict, cure, asked)
+    if file is not None:
+        _write(file, verdict, cure, asked)
     return FOUND if verdict.findings else 0
 
 

@@ -246,7 +246,7 @@ def _precision(plan: Plan, source: Source, model: nn.Module) -> Precision:
             f"{described(t.precision)} {t.rows_per_s / trials[0].rows_per_s:.2f}×" + " (disagrees)" * (not t.agrees)
             for t in trials[1:]
         ]
-        found = f"against fp32: {', '.join(said)}. " if said else "no bf16 instructions here. "
+        found = f"against fp32: {', '.join(said)}. " if said else "bf16 is not faster here. "
         say("measured", f"{found}Using {described(box[0])}")
     return replace(box[0], compile=ask.compile)
 

@@ -8,6 +8,7 @@ import pickle
 import shlex
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -372,6 +373,40 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(tmp_path):
     assert same_metrics(run, whole)
     assert sha(run / "last.safetensors") == sha(whole / "last.safetensors")
     assert {path.name for path in run.iterdir()} == FILES
+
+
+def test_a_run_that_is_being_trained_is_not_resumed_beside_it(tmp_path):
+    points(tmp_path / "points.csv")
+    words = (
+        "train",
+        "mlp",
+        "points.csv",
+        "--target",
+        "y",
+        "--epochs",
+        "100000",
+        "--name",
+        "long",
+        "--patience",
+        "100000",
+    )
+    run = tmp_path / "runs" / "long"
+    with subprocess.Popen([*SEMINAL, *words], cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL) as training:
+        try:
+            while not (run / "metrics.csv").exists():
+                assert training.poll() is None
+                time.sleep(0.05)
+            said = typed("resume", run, folder=tmp_path)
+            assert said.code == 2, said
+            assert "is being trained by another process" in " ".join(said.err.split())
+            time.sleep(0.2)
+            assert training.poll() is None, "it goes on as if nothing had been"
+        finally:
+            training.send_signal(signal.SIGINT)
+            assert training.wait(60) == 130
+    words = ("train", "mlp", "points.csv", "--target", "y", "--epochs", "2", "--name", "short")
+    done(*words, folder=tmp_path)
+    assert not list((tmp_path / "runs" / "short").glob(".*")), "nothing is left behind"
 
 
 def test_resume_without_a_name_takes_the_newest_run(tmp_path):

@@ -137,6 +137,19 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_one_process_at_a_time_trains_a_run(tmp_path):
+    """Two would write over each other's checkpoints."""
+    folder = RunFolder(tmp_path)
+    with folder.held():
+        with pytest.raises(UserError, match="is being trained by another process"), RunFolder(tmp_path).held():
+            pass
+        with pytest.raises(UserError, match="is being trained"), RunFolder(tmp_path).held():
+            pass
+    with RunFolder(tmp_path).held():
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_folders_are_numbered_and_never_reused(tmp_path):
     first, second = (RunFolder.new(tmp_path, "mlp-iris", None) for _ in range(2))
     assert [first.path.name, second.path.name] == ["mlp-iris-1", "mlp-iris-2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 
@@ -12,7 +13,7 @@ import torch
 from command_line import QUICK, typed
 from seminal.core import Goal
 from seminal.doctor import epochs
-from seminal.doctor.vitals import Layer, Vitals, Weight
+from seminal.doctor.vitals import EARLY, LATER, Layer, Vitals, Weight
 from seminal.doctor.watching import watch
 from seminal.report import vitals as plots
 from seminal.report.data import Doctor
@@ -32,6 +33,25 @@ def test_vitals_come_back_from_their_note():
     back.loss.append(0.5)
     back.weights["a.weight"].change.append(0.3)  # lists, whatever they were read as
     assert back.output == vitals.output
+
+
+def test_losses_of_a_long_run_are_thinned_and_go_on_so_after_a_resume():
+    """All of them made a checkpoint of five million steps larger than its reader takes."""
+    vitals, resumed = Vitals(), Vitals()
+    for begin in range(0, 100_000, 2500):
+        some = [float(step) for step in range(begin, begin + 2500)]
+        vitals.tell(some)
+        resumed.tell(some)
+        resumed = Vitals.of(json.loads(json.dumps(resumed.note())))
+    assert resumed.loss == vitals.loss
+    assert vitals.told == 100_000
+    assert vitals.loss[:EARLY] == [float(step) for step in range(EARLY)]
+    assert LATER / 2 < len(vitals.loss) - EARLY <= LATER
+    gaps = {b - a for a, b in itertools.pairwise(vitals.loss[EARLY:])}
+    assert gaps == {vitals.stride} == {16}
+    assert 100_000 - vitals.loss[-1] <= vitals.stride
+    old = {name: value for name, value in Vitals(loss=[2.0, 1.0]).note().items() if name not in ("told", "stride")}
+    assert Vitals.of(old).told == 2
 
 
 def _epochs(train, val, metric):

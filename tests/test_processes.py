@@ -27,6 +27,7 @@ from seminal.papers import dcgan, mlp, resnet
 from seminal.recipes import dcgan as dcgan_recipes
 from seminal.recipes import mlp as mlp_recipes
 from seminal.recipes import resnet as resnet_recipes
+from seminal.report.data import from_json
 from seminal.runs.machine import joined
 from seminal.tasks.game import Game
 from seminal.train import distributed
@@ -187,6 +188,10 @@ def test_the_command_line_makes_one_run_of_two_processes(tmp_path, one_thread):
         )  # a picture of 360 may turn
     got = json.loads(done("eval", "runs/resnet20-digits-1", "--json", folder=tmp_path))
     assert got["loss"] == pytest.approx(float(two["val_loss"]), rel=1e-5)
+    told = [from_json((tmp_path / "runs" / run / "report.json").read_text()) for run in ("resnet20-digits-1", "alone")]
+    pair, alone = (torch.tensor(report.confusion) for report in told)
+    assert pair.sum() == alone.sum() == 360, "the report is about all rows, not those of the process that writes it"
+    assert (pair - alone).abs().sum() <= 4
 
 
 def test_several_seeds_of_two_processes_are_one_set_of_runs(tmp_path):

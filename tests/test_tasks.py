@@ -159,8 +159,11 @@ def test_classification_metrics_are_scikit_learns():
 def test_regression_losses_are_torchs_means(loss, theirs):
     values, target = torch.randn(30, 2), torch.randn(30, 2)
     batch = {"input": torch.zeros(30, 5), "target": target, "index": torch.arange(30)}
-    (turn,) = Regression(loss).fitted(HOUSE).turns(Fixed(values), batch)
+    task = Regression(loss).fitted(HOUSE)
+    (turn,) = task.turns(Fixed(values), batch)
     torch.testing.assert_close(turn.loss / turn.weight, theirs(values, target))
+    scored = task.summary(task.score(Fixed(values), batch))["loss"]
+    assert scored == pytest.approx(float(theirs(values, target)), rel=1e-6), "validation says what training says"
 
 
 def test_regression_metrics_are_scikit_learns_in_the_users_units():

@@ -254,6 +254,22 @@ def test_a_non_finite_gradient_of_a_finite_loss_is_named():
     assert same(model, before)
 
 
+class Bottomless(Classification):
+    """A loss without a lower bound, as that of a density or of a saturating game, at its end."""
+
+    def turns(self, model, batch):
+        for turn in super().turns(model, batch):
+            yield replace(turn, loss=turn.loss - math.inf)
+
+
+def test_a_loss_of_minus_infinity_stops_before_the_step():
+    model = mlp()
+    before = copy.deepcopy(model)
+    with pytest.raises(NonFiniteError, match="loss is -inf"):
+        run(model, three_clouds(), replace(recipe(CLASSES), task=Bottomless()))
+    assert same(model, before)
+
+
 # ------------------------------------------------------------------------------------------------------- precision
 
 

@@ -8,13 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from problems import CLASSES, mlp, recipe, three_clouds
 from seminal.core import DataSpec, Generator, UserError
-from seminal.papers import autoencoder, vae
+from seminal.papers import autoencoder, conditional_gan, dcgan, gan, vae
 from seminal.papers.vae import reparameterised
 from seminal.pieces.divergences import kl_diagonal
 from seminal.pieces.latent import Explained, bernoulli, gaussian, log_likelihood
+from seminal.pieces.measure import on_meta
 from seminal.tasks.reconstruction import Reconstruction
 from seminal.tasks.variational import Variational, importance_sampled
 from seminal.train.loop import train
@@ -24,6 +26,27 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PICTURES = DataSpec("photos", "images", {"train": 100}, (3, 6, 5), classes=("a", "b"))
 TABLE = DataSpec("t.csv", "table", {"train": 100}, (7,), target_names=("y",))
 TEXT = DataSpec("t.txt", "stream", {"train": 100})
+
+
+class OnOneDevice(TorchFunctionMode):
+    """Refuses, as CUDA does, numbers that a generator of another device shall draw."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        generator = (kwargs or {}).get("generator")
+        assert generator is None or generator.device == made.device, function
+        return made
+
+
+@pytest.mark.parametrize(
+    ("paper", "variant"), [(vae, "vae"), (gan, "gan"), (dcgan, "dcgan"), (conditional_gan, "cgan")]
+)
+def test_noise_is_drawn_where_its_generator_lives(paper, variant):
+    model = on_meta(paper.build, paper.VARIANTS[variant])
+    with OnOneDevice():
+        made = model.noise(3, torch.Generator().manual_seed(1))
+    assert made.device.type == "meta"
+    assert made.shape == (3, model.latent)
 
 
 def batch_of(x):

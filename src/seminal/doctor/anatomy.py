@@ -230,7 +230,8 @@ def _task(program: Program, out: Tensor, train: Rows, val: Rows) -> dict[str, An
 def _asked(program: Program, loss: Loss, many: Rows, parts: dict[str, Any]) -> dict[str, Any]:
     """What the loss is, and what it asks for."""
     kind, end = parts["kind"], parts.get("end", Ending())
-    form = examined_loss(loss, torch.zeros((2 * ROWS_ASKED, *parts["out_shape"])), _varied(many.targets), kind)
+    blank = torch.zeros((2 * ROWS_ASKED, *parts["out_shape"]), device=many.targets.device)
+    form = examined_loss(loss, blank, _varied(many.targets), kind)
     outputs = max(1, math.prod(parts["out_shape"]))
     target = many.targets[: max(16, free.NUMBERS // outputs)]
     shape, numbers = torch.Size((len(target), *parts["out_shape"])), target.float()

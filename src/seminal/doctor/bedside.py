@@ -54,7 +54,7 @@ def _open(vitals: Vitals, loss: Curve | None) -> str:
     if not vitals.loss:
         return "no loss was told, so nobody knows whether it falls: call patient.loss(loss) in every step"
     if loss is None:
-        return f"{len(vitals.loss)} losses are too few to tell whether it falls: go on training"
+        return f"{vitals.told} losses are too few to tell whether it falls: go on training"
     if not loss.falls:
         return (
             f"the loss does not fall ({loss.first:.3g} → {loss.last:.3g}), and the vitals do not say why: "
@@ -374,7 +374,7 @@ def lr_low(vitals: Vitals, loss: Curve | None) -> Finding | None:
         0.6,
         (
             f"a step changes weights by {ratio:.1g} of their size (median; 1e-4 to 1e-2 is usual)",
-            f"the loss goes from {loss.first:.4g} to {loss.last:.4g} in {len(vitals.loss)} steps",
+            f"the loss goes from {loss.first:.4g} to {loss.last:.4g} in {vitals.steps} steps",
         ),
         (remedies.rate(10),),
         explains=frozenset({"epochs_few", "underfitting"}),

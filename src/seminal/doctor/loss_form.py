@@ -136,7 +136,7 @@ class _Asked:
 
     def draw(self, domain: str, shape: torch.Size | None = None) -> Tensor:
         """Random outputs."""
-        free = torch.randn(shape or self.shape, generator=self.random)
+        free = torch.randn(shape or self.shape, generator=self.random).to(self.target.device)
         if domain == "unit":
             return torch.sigmoid(free).to(self.dtype)
         if domain == "simplex" and free.dim() > 1:
@@ -155,7 +155,7 @@ class _Asked:
         base = self.draw(domain)
         others = torch.stack([self.draw(domain) for _ in range(DRAWS)])  # (draw, row, …)
         at_base = self.value(base)
-        got = torch.zeros(len(base), DRAWS)
+        got = torch.zeros(len(base), DRAWS, device=base.device)
         for row in range(len(base)):
             for draw in range(DRAWS):
                 changed = base.clone()
@@ -206,8 +206,8 @@ class _Asked:
             return False, False
         here, elsewhere = self.value(out), self.value(self.draw(domain))
         moves = abs(elsewhere - here)
-        by_row = torch.randn((len(out),) + (1,) * (out.dim() - 1), generator=self.random)
-        by_column = torch.randn((1, *out.shape[1:]), generator=self.random)
+        by_row = torch.randn((len(out),) + (1,) * (out.dim() - 1), generator=self.random).to(out.device)
+        by_column = torch.randn((1, *out.shape[1:]), generator=self.random).to(out.device)
         if not moves > 0:
             return False, False
 

@@ -8,10 +8,12 @@ says which these were. Nothing here judges: that is for `seminal.doctor.bedside`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from statistics import median
 from typing import Any
+
+EARLY, LATER = 1000, 10_000  # losses that are kept: the first ones all, and so many of the others
 
 
 @dataclass
@@ -47,7 +49,11 @@ class Vitals:
     """A training run, as it was watched."""
 
     steps: int = 0  # made so far
-    loss: list[float] = field(default_factory=list)  # as told, one a step
+    loss: list[float] = field(
+        default_factory=list
+    )  # as told: of the first `EARLY` steps each, then of each ``stride``-th
+    told: int = 0  # losses so far
+    stride: int = 1
     seen: list[int] = field(default_factory=list)  # the steps that the next five lists are about
     rate: list[float] = field(default_factory=list)  # learning rate of the first group
     # The plain norm of the gradient: as backward left it, and as the optimiser took it (after clipping).
@@ -84,11 +90,21 @@ class Vitals:
     @staticmethod
     def of(note: Mapping[str, Any]) -> Vitals:
         """The inverse of `note`."""
-        vitals = _filled(Vitals, note)
+        vitals = _filled(Vitals, {"told": len(note["loss"]), **note})  # runs of earlier versions kept each
         vitals.layers = {name: _filled(Layer, layer) for name, layer in note["layers"].items()}
         vitals.weights = {name: _filled(Weight, weight) for name, weight in note["weights"].items()}
         vitals.output = note["output"] and _filled(Layer, note["output"])
         return vitals
+
+    def tell(self, losses: Iterable[float]) -> None:
+        """The losses of the next steps. A run of millions of steps is not described any better by all of them."""
+        for loss in losses:
+            if self.told < EARLY or (self.told - EARLY) % self.stride == 0:
+                self.loss.append(loss)
+            self.told += 1
+            if len(self.loss) > EARLY + LATER:
+                self.loss[EARLY:] = self.loss[EARLY::2]
+                self.stride *= 2
 
     def moves(self) -> list[float]:
         """How far a step moves a matrix, as a share of its norm: at each look the median over matrices; NaN: none moved."""

@@ -62,8 +62,8 @@ def within(ending: Ending, scale: float, centre: float) -> Form:
 
 def brought_down(loss: Loss, form: Form, shape: torch.Size, target: Tensor) -> Tensor | None:
     """Outputs of this form with the least loss, by Adam; None where the loss has no gradient to follow."""
-    free = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    first, second = torch.zeros(shape), torch.zeros(shape)
+    free = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(target.device)
+    first, second = torch.zeros_like(free), torch.zeros_like(free)
     for step in range(STEPS):
         leaf = free.detach().requires_grad_()
         with torch.enable_grad():

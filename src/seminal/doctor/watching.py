@@ -129,7 +129,7 @@ class Patient:
                 return
             loss = loss.item()
         value = float(loss)
-        self._vitals.loss.append(value)
+        self._vitals.tell((value,))
         if not math.isfinite(value):
             self._breaks("loss", self.stop_on_nonfinite)
 
@@ -327,7 +327,7 @@ class Patient:
         """Read the losses that lie on another device."""
         steps, late = [step for step, _ in self._late], fetched([loss for _, loss in self._late])
         self._late = []
-        self._vitals.loss.extend(late)
+        self._vitals.tell(late)
         bad = next((step for step, loss in zip(steps, late) if not math.isfinite(loss)), None)
         if bad is not None:
             self._moved = True

@@ -124,9 +124,10 @@ class VariationalAutoencoder(nn.Module):
         return torch.stack([mean, log_variance], dim=-2)
 
     def noise(self, rows: int, generator: torch.Generator | None = None) -> Float[Tensor, "rows latent"]:
-        """z from the prior N(0, I)."""
+        """z from the prior N(0, I), on the model's device; it is drawn where ``generator`` lives, if there is one."""
         device = next(self.parameters()).device
-        return torch.randn(rows, self.latent, generator=generator, device=device)
+        z = torch.randn(rows, self.latent, generator=generator, device=generator.device if generator else device)
+        return z.to(device)
 
     def generate(self, noise: Float[Tensor, "rows latent"], labels: Tensor | None = None) -> Float[Tensor, "rows ..."]:
         """The mean of p(x|z): pictures in [0, 1], or rows of standardised columns. A vae takes no labels."""

@@ -15,15 +15,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -100,12 +102,33 @@ class RunFolder:
         inside = sorted(place.parent for place in Path(path).glob("*/recipe.json"))
         return [cls(run) for run in inside] or [cls.existing(path)]
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Meanwhile no other process trains this run: two would write over each other's files. The lock ends with the
+        process, however that ends. Raises `UserError` where another has it."""
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"{self.path} is being trained by another process. Wait for its end, or stop it and write "
+                f"`seminal resume {self.path}` again; `--recipe {self.path}` starts a second run like it."
+            ) from None
+        except (NotImplementedError, OSError):
+            pass  # a file system that knows no locks
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(lock.lock_file)  # while it is held: nobody waits for it, and who comes now finds all written
+            lock.release()
+
     # ------------------------------------------------------------------------------------------------------- the parts
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file atomically: after a crash it is the old one or the new one, whole."""
         data = content.encode() if isinstance(content, str) else content
-        final, temporary = self.path / name, self.path / f".{name}.part"
+        final, temporary = self.path / name, self.path / f".{name}.{os.getpid()}.part"
         try:
             with temporary.open("wb") as file:
                 file.write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -91,8 +92,8 @@ def begin(plan: Plan, source: Source, device: torch.device) -> Run:
 
 def resume(run: str) -> int:
     """Go on with a run; the verb ``seminal resume``."""
-    with joined():
-        folder = RunFolder.existing(run)
+    folder = RunFolder.existing(run)
+    with joined(), _held(folder):
         plan = plan_of(folder)
         device = device_for(plan.run.device)
         source = source_of(folder, plan, device)
@@ -103,7 +104,7 @@ def resume(run: str) -> int:
         if going.first:
             folder.tidy()
             _say_where(going)
-        return carry_on(going)
+        return _carried_on(going)
 
 
 def _say_where(run: Run) -> None:
@@ -129,6 +130,16 @@ def _restore(run: Run) -> None:
 
 def carry_on(run: Run) -> int:
     """Train to the end, or until stopped; then write the report. Returns the exit code."""
+    with _held(run.folder):
+        return _carried_on(run)
+
+
+def _held(folder: RunFolder) -> contextlib.AbstractContextManager[None]:
+    """For the process that writes."""
+    return folder.held() if distributed.rank() == 0 else contextlib.nullcontext()
+
+
+def _carried_on(run: Run) -> int:
     folder, recipe = run.folder, run.plan.recipe
     keep_memory()
     if run.plan.run.deterministic:

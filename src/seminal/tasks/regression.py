@@ -46,12 +46,14 @@ class Regression:
         values, target = model(batch["input"]).float(), batch["target"]
         if values.shape != target.shape:
             raise ValueError(f"outputs are {tuple(values.shape)} and targets {tuple(target.shape)}: they must be alike")
-        losses = {"mse": F.mse_loss, "mae": F.l1_loss}
-        if self.loss == "huber":
-            loss = F.huber_loss(values, target, reduction="sum", delta=self.huber_delta)
-        else:
-            loss = losses[self.loss](values, target, reduction="sum")
+        loss = self._losses(values, target).sum()
         yield Turn("model", loss, loss.new_tensor(target.numel()))
+
+    def _losses(self, values: Tensor, target: Tensor) -> Tensor:
+        """Of each number."""
+        if self.loss == "huber":
+            return F.huber_loss(values, target, reduction="none", delta=self.huber_delta)
+        return {"mse": F.mse_loss, "mae": F.l1_loss}[self.loss](values, target, reduction="none")
 
     def _in_units(self, standardised: Tensor) -> Tensor:
         exact = standardised.double()  # before the mean is added: a float32 has seven digits
@@ -59,13 +61,13 @@ class Regression:
 
     def score(self, model: nn.Module, batch: Batch) -> Sums:
         values, target = model(batch["input"]).float(), batch["target"]
-        plain = (values - target).double()
+        losses = self._losses(values.double(), target.double())
         values, target = self._in_units(values), self._in_units(target)
         # The targets are shifted by the training mean before they are squared: the variance of large numbers survives.
         shifted = target - target.new_tensor(self.mean) if self.mean else target
         return {
             "rows": target.new_tensor(float(len(target))),
-            "loss": plain.square().sum() / target.shape[1],
+            "loss": losses.sum() / target.shape[1],
             "squared": (values - target).square().sum(0),
             "absolute": (values - target).abs().sum(0),
             "target": shifted.sum(0),

@@ -19,7 +19,8 @@ def scored(model: nn.Module, source: Source, recipe: Recipe, order: Order, most:
     """The task's sums over the rows of ``order``, over all ranks; over its first ``most`` batches where given."""
     precision = recipe.precision or Precision()
     sums: Sums = {}
-    for batch in itertools.islice(_batches(model, source, recipe, order), most):
+    mine = replace(order, rank=distributed.rank(), world=distributed.world())
+    for batch in itertools.islice(_batches(model, source, recipe, mine), most):
         if not len(batch["index"]) and sums:
             continue  # a rank that has no row of any batch still needs zeros to add
         with torch.no_grad(), arithmetic(precision, batch["index"].device):
@@ -31,7 +32,7 @@ def scored(model: nn.Module, source: Source, recipe: Recipe, order: Order, most:
 def predicted(
     model: nn.Module, source: Source, recipe: Recipe, order: Order
 ) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
-    """(batch, predictions) for every batch of ``order``."""
+    """(batch, predictions) for every batch of ``order``: of all ranks, only the one that writes the report asks."""
     precision = recipe.precision or Precision()
     for batch in _batches(model, source, recipe, order):
         if not len(batch["index"]):
@@ -45,7 +46,6 @@ def _batches(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> 
     precision = recipe.precision or Precision()
     device = next(model.parameters()).device
     laid_out(model, precision).eval()
-    order = replace(order, rank=distributed.rank(), world=distributed.world())
     for batch in source.batches(order):
         yield in_layout(batch, device, precision)
 

@@ -9,6 +9,7 @@ Logging, evaluation, checkpoints and early stopping are the caller's plain ``for
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -92,6 +93,10 @@ class _Moved:
     norm: float
     weight: float
 
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.loss) and math.isfinite(self.norm)
+
 
 def _move(model: nn.Module, state: State, recipe: Recipe, parts: list[Batch], lr: float) -> dict[str, _Moved]:
     """One step on the micro-batches of one batch: the players move in the order of the task's turns. ``model`` computes;
@@ -107,7 +112,7 @@ def _move(model: nn.Module, state: State, recipe: Recipe, parts: list[Batch], lr
     while turns := _next_turns(model, state.model, lanes, precision):
         player = turns[0].player
         moved = _step(state.optimisers[player], turns, lr, recipe.clip)
-        if not (moved.loss < float("inf") and moved.norm < float("inf")):  # false for NaN too
+        if not moved.finite:
             for buffer, value in zip(state.model.buffers(), before):
                 buffer.copy_(value)
             cause, rows = _explain(state.model, recipe, parts, precision)
@@ -156,17 +161,18 @@ def _step(optimiser: Optimizer, turns: list[Turn], lr: float, clip: float | None
     loss = torch.stack([turn.loss for turn in turns]).sum().double()
     weight = torch.stack([turn.weight for turn in turns]).sum().double()
     loss, weight = distributed.added(loss, weight)
-    if not weight:  # no row of the batch has anything to learn from
-        return _Moved(0.0, 0.0, 0.0)
     gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+    # Read together: each reading waits for the device.
+    total, count, length = torch.stack([loss, weight, get_total_norm(gradients).to(loss)]).tolist()
+    if not count:  # no row of the batch has anything to learn from
+        return _Moved(0.0, 0.0, 0.0)
     # Over several ranks the gradients were averaged, not summed.
-    share = distributed.world() / float(weight)
-    norm = float(get_total_norm(gradients)) * share
-    moved = _Moved(float(loss / weight), norm, float(weight))
-    if not (moved.loss < float("inf") and norm < float("inf")):
+    share = distributed.world() / count
+    moved = _Moved(total / count, length * share, count)
+    if not moved.finite:
         return moved
-    if clip is not None and norm > clip:
-        share *= clip / norm
+    if clip is not None and moved.norm > clip:
+        share *= clip / moved.norm
     torch._foreach_mul_(gradients, share)
     for group in optimiser.param_groups:
         group["lr"] = lr * group["rate"]

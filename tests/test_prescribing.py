@@ -18,6 +18,7 @@ from seminal.core import Optim
 from seminal.doctor import remedies
 from seminal.doctor.chart import treated
 from seminal.doctor.course import length
+from seminal.pieces.augment import GaussianNoise, Mixup
 from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
 from seminal.runs.folder import RunFolder
 from seminal.runs.making import Maker
@@ -43,6 +44,17 @@ def losses(make: OwnRun, steps: int = 12) -> list[float]:
         torch.manual_seed(0)
         pairs = itertools.islice(itertools.cycle(program.train), steps)
         return [float(program.step(input, target)) for input, target in pairs]
+
+
+def test_rows_that_are_mixed_in_training_are_examined_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Their second targets were lost, and the doctor trained on half the truth."""
+    mixed = own(augment=(GaussianNoise(0.1), Mixup(1.0)))
+    assert losses(mixed) == losses(own(augment=(GaussianNoise(0.1),))) != losses(own())
+    assert (mixed.mixing, own().mixing) == ("Mixup", "")
+    words = ("resnet20", "digits", "--mixup", "0.2", "--epochs", "1", "--device", "cpu", "--precision", "fp32")
+    assert main(["train", *words, "--output", str(tmp_path), "--name", "mixed"]) == 0
+    assert main(["doctor", str(tmp_path / "mixed"), "--check"]) in (0, 3)
+    assert "Mixup: a row that is made of two has two targets" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ class MixupOrCutMix:
         return _with_partner(batch, mixed, torch.where(cut, pasted_share, mixed_share))
 
 
+def mixes(augment: object) -> bool:
+    """Whether it makes one row of two, with two targets."""
+    return isinstance(augment, Mixup | CutMix | MixupOrCutMix)
+
+
 def _check_alpha(name: str, alpha: float) -> None:
     if alpha <= 0:
         raise UserError(f"{name} with alpha={alpha} has no shares to draw: write a number above 0, or leave {name} out")

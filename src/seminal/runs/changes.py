@@ -19,6 +19,7 @@ from seminal.pieces.augment import (
     RandomErasing,
     Rotate,
 )
+from seminal.pieces.mixing import mixes
 from seminal.runs.asks import RecipeAsk
 from seminal.train import schedules
 from seminal.train.optimisers import NAMES
@@ -207,7 +208,7 @@ def _augment(recipe: Recipe, ask: RecipeAsk) -> tuple[Augment | Crop, ...]:
         if strength is not None:
             kept = tuple(a for a in kept if not isinstance(a, kind)) + ((augment,) if strength else ())
     if ask.mixup is not None or ask.cutmix is not None:
-        kept = tuple(a for a in kept if not isinstance(a, Mixup | CutMix | MixupOrCutMix)) + tuple(_mixing(ask))
+        kept = tuple(a for a in kept if not mixes(a)) + tuple(_mixing(ask))
     crops = tuple(a for a in kept if isinstance(a, Crop))
     return crops + tuple(a for a in kept if not isinstance(a, Crop))
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from seminal.core import Batch, Order, Recipe, Source, UserError
 from seminal.doctor.program import Program
+from seminal.pieces.mixing import mixes
 from seminal.runs.borrowing import load
 from seminal.runs.plan import Plan, model_of
 from seminal.tasks.classification import Classification
@@ -46,6 +47,11 @@ class OwnRun:
     def recipe(self) -> Recipe:
         return self.plan.recipe
 
+    @property
+    def mixing(self) -> str:
+        """What is left out, for a program has one target for each row; empty: nothing."""
+        return " and ".join(type(each).__name__ for each in self.recipe.augment if mixes(each))
+
     def following(self, recipe: Recipe) -> OwnRun:
         """The run with another recipe."""
         return replace(self, plan=replace(self.plan, recipe=recipe))
@@ -59,8 +65,9 @@ class OwnRun:
         (optimizer,) = optimisers(mine.task.players(model), mine.optim, rates).values()
         for group in optimizer.param_groups:
             group["lr"] = mine.lr * group["rate"]
+        augment = tuple(each for each in mine.augment if not mixes(each))
         train = Batches(
-            source, Order("train", mine.batch, mine.seed, shuffle=True, augment=mine.augment, scaling=mine.scaling)
+            source, Order("train", mine.batch, mine.seed, shuffle=True, augment=augment, scaling=mine.scaling)
         )
         val = Batches(source, Order("val", mine.batch, scaling=mine.scaling))
         steps = total_steps(source, mine)

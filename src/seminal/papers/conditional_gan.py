@@ -38,7 +38,8 @@ class Config:
     joint: int = 1200  # units above both
     maxout: tuple[int, int, int] = (240, 50, 240)  # maxout units above picture, class and both, in the discriminator …
     pieces: tuple[int, int, int] = (5, 5, 4)  # … and the linear pieces of each
-    dropped_by_noise: bool = False  # the generator's dropped units are a part of its noise, in use as in training
+    dropped: float = 0.5  # share of the generator's hidden units …
+    dropped_by_noise: bool = False  # … which is a part of its noise, in use as in training
     in_channels: int = 1  # C
     size: tuple[int, int] = (28, 28)  # H, W
     outputs: int = 10  # K
@@ -58,8 +59,11 @@ class Config:
     def departures(self) -> tuple[Departure, ...]:
         """What differs from the network of Sec. 4.1."""
         printed = replace(Config(), in_channels=self.in_channels, size=self.size, outputs=self.outputs)
-        printed = replace(printed, dropped_by_noise=self.dropped_by_noise)
+        printed = replace(printed, dropped=self.dropped, dropped_by_noise=self.dropped_by_noise)
         found = [] if self == printed else [Departure("other layer sizes", "chosen by you", "Sec. 4.1")]
+        if self.dropped != Config.dropped:
+            says = f"{self.dropped:.0%} of the generator's hidden units are dropped (paper: {Config.dropped:.0%})"
+            found.append(Departure(says, "the fewer, the more pictures show what was asked for", "Sec. 4.1"))
         if self.dropped_by_noise:
             says = "units are dropped when pictures are drawn for use too (paper: does not say)"
             found.append(Departure(says, "as in training: Isola et al. 2017, Sec. 3.1", "Sec. 4.1"))
@@ -75,8 +79,8 @@ class Config:
 
 
 class Generator(nn.Module):
-    """G(z | y): noise and class each have a rectified layer of their own, and meet in a third. Half of the rectified units
-    are dropped in training.
+    """G(z | y): noise and class each have a rectified layer of their own, and meet in a third. Rectified units are dropped
+    in training: half of them, if it goes by the paper.
 
     What is dropped changes the pictures of a class far more than z does, and the network takes it for its noise: one that
     drops nothing afterwards draws one picture for each class. With ``dropped_by_noise`` it therefore drops in use too, and
@@ -91,7 +95,7 @@ class Generator(nn.Module):
         self.by_class = nn.Linear(config.outputs, config.by_class)
         self.joint = nn.Linear(config.by_noise + config.by_class, config.joint)
         self.output = nn.Linear(config.joint, math.prod(shape))
-        self.dropout = Dropout(0.5)
+        self.dropout = Dropout(config.dropped)
         self.sizes = (
             [config.latent, config.by_noise + config.by_class, config.joint] if config.dropped_by_noise else None
         )
@@ -103,11 +107,16 @@ class Generator(nn.Module):
         z, *chances = noise.split(self.sizes, dim=1) if self.sizes else (noise,)
         y = F.one_hot(labels, self.classes).to(noise.dtype)
         x = F.relu(torch.cat([self.by_noise(z), self.by_class(y)], dim=1))  # (B, 200 + 1000)
-        x = 2 * x * (chances[0] < 0.5) if chances else self.dropout(x)
+        x = self._dropped(x, chances[0]) if chances else self.dropout(x)
         x = F.relu(self.joint(x))  # (B, 1200)
-        x = 2 * x * (chances[1] < 0.5) if chances else self.dropout(x)
+        x = self._dropped(x, chances[1]) if chances else self.dropout(x)
         pictures: Tensor = self.layout(self.output(x).sigmoid())  # (B, 784) -> (B, 1, 28, 28)
         return pictures
+
+    def _dropped(self, x: Tensor, chances: Tensor) -> Tensor:
+        """What `Dropout` does, by numbers of the noise, which lie between 0 and 1."""
+        kept = 1 - self.dropout.p
+        return x * (chances < kept) / kept
 
 
 class Discriminator(nn.Module):

@@ -48,11 +48,12 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """The same game with Adam, and larger steps than Radford et al. 2015 took."""
-    recipe = two_perceptrons(variant, replace(VARIANTS[variant], dropped_by_noise=True), Game(conditional=True))
-    noise = (
-        "dropped units are part of the noise (Isola et al. 2017, Sec. 3.1): on digits, z alone gave one picture a class"
-    )
-    epochs = (
-        "of 8,000 digits: the kernel distance was smallest after 52, when 93 % were of the class that was asked for"
-    )
-    return replace(recipe, epochs=60, sources={**recipe.sources, "model": noise, "epochs": epochs})
+    model = replace(VARIANTS[variant], dropped=0.3, dropped_by_noise=True)
+    recipe = two_perceptrons(variant, model, Game(conditional=True))
+    told = {
+        "model": "dropped units are part of the noise (Isola et al. 2017, Sec. 3.1): on digits, z alone gave one picture a "
+        "class; of half dropped 91 % were of the class that was asked for, of three tenths 94 %",
+        "epochs": "of 8,000 digits: the kernel distance was smallest after 39 of 60",
+        "lr": "on the same digits 0.0005 gave 87 % of the class that was asked for, and 0.001 91 %",
+    }
+    return replace(recipe, epochs=60, lr=1e-3, sources={**recipe.sources, **told})

@@ -57,6 +57,10 @@ class LabelledEncoder:
         """
         yield from in_order("input", inputs, batch, lambda some: self.rows([self._parts(line) for line in some])[0])
 
+    def lengths(self, inputs: list[str]) -> list[int]:
+        """Tokens of each text, if nothing is cut."""
+        return self.rows([self._parts(line) for line in inputs])[1]
+
     def rows(self, texts: Sequence[Texts]) -> tuple[list[list[int]], list[int]]:
         """The tokens that a model reads, and how many there would be if nothing were cut."""
         sides = [self.text.encode(side) for side in zip(*texts)]

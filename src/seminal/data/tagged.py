@@ -65,6 +65,10 @@ class TaggedEncoder:
                 {"input": stored([rows]).padded(index), "first": marks, "index": torch.from_numpy(index + start)},
             )
 
+    def lengths(self, inputs: list[str]) -> list[int]:
+        """Tokens of each sentence, if nothing is cut."""
+        return self.rows([line.split() for line in inputs])[2]
+
     def rows(self, sentences: Sequence[Sequence[str]]) -> tuple[list[list[int]], list[list[int]], list[int]]:
         """Of each sentence: the tokens that a model reads; 1 at the first token of each word, 0 at others; how many tokens
         there would be if nothing were cut. A sentence that is too long is cut between two words."""

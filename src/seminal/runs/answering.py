@@ -12,6 +12,7 @@ import json
 import math
 import re
 import string
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,12 +36,13 @@ from seminal.data.questions import (
 )
 from seminal.data.text_rows import ALL
 from seminal.report.data import Answered, Report
-from seminal.report.terminal import marked, say
+from seminal.report.terminal import console, marked, say
 from seminal.report.words import share
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.plan import Plan, best_model, encoder_of
+from seminal.runs.typed_texts import clean, file_called
 from seminal.train.precision import arithmetic, in_layout, laid_out
 
 THRESHOLD = "threshold.json"
@@ -272,6 +274,11 @@ def tell(folder: RunFolder, plan: Plan, ask: Asked) -> int:
     assert isinstance(encoder, QuestionEncoder)
     parts = dict(_asked(ask))
     source = source_of("questions", parts, encoder, str(device))
+    asked = [question.text for part in parts.values() for question in part.asked]
+    cut = sum(len(tokens) > encoder.room for tokens in encoder.text.encode(asked))
+    if cut:
+        said = f"{cut:,} questions are" if cut > 1 else "the question is"
+        say("note", f"{said} cut: this run reads the first {encoder.room} tokens", out=console(sys.stderr))
     model = best_model(folder, plan, device)
     threshold = threshold_of(folder) if ask.threshold is None else ask.threshold
     for split in parts:
@@ -296,8 +303,9 @@ def _asked(ask: Asked) -> Iterator[tuple[str, Questions]]:
             raise UserError(f"{name} is no file of SQuAD's form (.json): for a single question write --question.")
         yield name, questions_in(Path(name), "refuse", [], answered=False)
     if ask.question is not None and ask.context is not None:
-        file = Path(ask.context) if len(ask.context) < 1000 else None
-        context = text_of(file).strip() if file and file.is_file() else ask.context
+        file = file_called(clean(ask.context, "--context"))
+        context = text_of(file).strip() if file else ask.context
+        clean(ask.question, "--question")
         if not ask.question.strip() or not context.strip():
             raise UserError("a question and a text with words are needed: --question and --context hold nothing.")
         yield ALL, Questions([Question("", ask.question, context)], "")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +15,11 @@ from seminal.data.documents import DocumentEncoder, DocumentSource
 from seminal.data.vocabulary import Vocabulary
 from seminal.pieces.tokens import BEGIN, END, NOTHING, SPECIAL
 from seminal.report.data import Hidden, Report
-from seminal.report.terminal import console, say, table
+from seminal.report.terminal import say, table
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.plan import best_model, encoder_of, plan_of
+from seminal.runs.typed_texts import texts_or_lines
 from seminal.train.evaluate import predicted
 
 MARK = re.compile(r"\[MASK\]|<mask>")
@@ -60,10 +59,7 @@ def fill(ask: FillAsk) -> int:
             "on plain text with masks, such as `seminal train bert TEXT`, or imported weights of such a model."
         )
     model = best_model(folder, plan, device_for(plan.run.device), ask.weights)
-    if not ask.texts and sys.stdin.isatty():
-        say("type", "a text with [MASK] in it and Enter; Ctrl-D ends", out=console(sys.stderr))
-    lines: Iterable[str] = ask.texts or (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-    for text in lines:
+    for text in filter(str.strip, texts_or_lines(ask.texts, "a text with [MASK] in it and Enter")):
         found = filled(model, encoder, text, ask.top)
         if ask.as_json:
             masks = [[{"token": piece, "share": share} for piece, share in place] for place in found.places]

@@ -34,6 +34,13 @@ from seminal.core import UserError
 from seminal.runs.codec import from_json, read_json, to_json
 
 
+def taken(where: Path) -> UserError:
+    """The refusal of a name that a run has already."""
+    return UserError(
+        f"{where} exists, and nothing is written over. Choose another `--name`, or `seminal resume {where}`."
+    )
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The files of one run, by name."""
@@ -63,10 +70,7 @@ class RunFolder:
                 except FileExistsError:  # another run was faster
                     number += 1
         except FileExistsError:
-            where = output / name if name and (output / name).exists() else output
-            raise UserError(
-                f"{where} exists, and nothing is written over. Choose another `--name`, or `seminal resume {where}`."
-            ) from None
+            raise taken(output / name if name and (output / name).exists() else output) from None
         except OSError as error:
             raise UserError(
                 f"no run folder can be made in {output}: {error.strerror}. Choose another with `--output`."

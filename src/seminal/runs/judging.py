@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import sys
 import warnings
@@ -84,8 +85,7 @@ def evaluate(ask: EvalAsk) -> int:
     recipe = plan.recipe
     model = laid_out(best_model(folder, plan, device, weights), recipe.precision or Precision())
     order = Order(split, max(recipe.batch, 128), scaling=recipe.scaling)
-    signature, stem = "", f"predictions-{split}" + (f"-{Path(ask.data).stem}" if ask.data else "")
-    written = f"{stem}.{'json' if isinstance(source, QuestionSource) else 'csv'}"
+    written, signature = _predictions(folder, ask, split, "json" if isinstance(source, QuestionSource) else "csv"), ""
     path = folder.path / written
     if isinstance(source, PairsSource):
         metrics, signature, lines = text_scores.translation(model, source, order, Beam(ask.beam, alpha=ask.alpha))
@@ -119,6 +119,14 @@ def evaluate(ask: EvalAsk) -> int:
     if source.spec.kind not in ("stream", "documents"):
         say("written", f"{folder.path}/{written}")
     return 0
+
+
+def _predictions(folder: RunFolder, ask: EvalAsk, split: str, ending: str) -> str:
+    """The name of the file of predictions. Those of the run's own rows are made anew each time; another file of other rows
+    may have the same name, so that these take the first that is free."""
+    stem = f"predictions-{split}" + (f"-{Path(ask.data).stem}" if ask.data else "") + "-last" * (ask.weights == "last")
+    names = itertools.chain([f"{stem}.{ending}"], (f"{stem}-{number}.{ending}" for number in itertools.count(2)))
+    return next(name for name in names if ask.data is None or not (folder.path / name).exists())
 
 
 def _usual_split(spec: DataSpec) -> str:
@@ -244,6 +252,8 @@ def predict(ask: PredictAsk) -> int:
     kind = type(plan.recipe.task)
     verbs: dict[type, str] = {Translation: "translate", Language: "generate", MaskedLanguage: "fill"}
     verbs |= {BothWays: f"train {plan.recipe.variant} DATA --from"}
+    if kind is MaskedLanguage:
+        best_model(folder, plan, torch.device("cpu"))  # of a body without a head there is something else to say
     if kind in verbs:
         raise UserError(f"{run} predicts no classes: write `seminal {verbs[kind]} {run}`.")
     if ask.csv_file is not None and Path(ask.csv_file).exists():

@@ -15,6 +15,7 @@ from seminal.runs import judging, repeats, training
 from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
 from seminal.runs.borrowing import load
 from seminal.runs.codec import to_json
+from seminal.runs.folder import taken
 from seminal.runs.machine import device_for, joined
 from seminal.runs.making import Maker, introduce
 from seminal.runs.plan import model_of
@@ -108,6 +109,8 @@ def _refuse_nonsense(ask: DataAsk, run: RunAsk, seed: int | None) -> None:
         raise UserError(
             "--name is one name, without folders (--output tells where): write for example `--name first-try`."
         )
+    if run.name is not None and (Path(run.output) / run.name).exists():
+        raise taken(Path(run.output) / run.name)  # now, and not after the data are read
 
 
 def _newest(output: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +13,20 @@ from torch import nn
 from seminal.core import Encoder, Order, Recipe, Source, UserError
 from seminal.data.labelled import LabelledEncoder
 from seminal.data.labelled_columns import texts_of
-from seminal.data.labelled_table import ENDINGS as TABLES
 from seminal.data.labelled_table import text_table
-from seminal.data.lines import lines
-from seminal.data.tagged import ENDINGS as TAGGED
+from seminal.data.lines import bare, lines
+from seminal.data.questions import ENDINGS as QUESTIONS
 from seminal.data.tagged import TaggedEncoder, sentences_in
 from seminal.data.text_rows import TextSource
 from seminal.pieces.tokens import NOTHING
 from seminal.report.terminal import console, say
 from seminal.runs.folder import RunFolder
 from seminal.runs.plan import encoder_of, plan_of
+from seminal.runs.text_forms import TAGGED as WORD_BY_WORD
 from seminal.runs.text_forms import is_tagged, is_text_table
+from seminal.runs.typed_texts import clean, file_called, texts_or_lines, without_blanks
 from seminal.train.evaluate import predicted
 
-NAME = rf"(?i)\S+({'|'.join(map(re.escape, (*TABLES, *TAGGED)))})(\.gz)?"  # of a file: one word with the ending of text
 UNSEEN = "?"  # the label of a word that was cut off, because the sentence is longer than what the model reads
 
 
@@ -43,30 +42,36 @@ def spread_out(inputs: Sequence[str], encoder: Encoder, columns: str | None = No
     """
     if not isinstance(encoder, LabelledEncoder | TaggedEncoder):
         return list(inputs)
-    if not inputs and sys.stdin.isatty():
-        say("type", "a text on each line; Ctrl-D ends", out=console(sys.stderr))
-    found = [] if inputs else [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+    found = [] if inputs else without_blanks([*texts_or_lines((), "a text on each line")], "standard input")
     for text in inputs:
-        file = Path(text) if len(text) < 1000 else None
-        if file and file.is_file():
-            found += _in_file(file, encoder, columns)
-        elif re.fullmatch(NAME, text):
-            raise UserError(f"there is no file {text}: give the name of one, or words.")
-        else:
-            found.append(text)
+        file = file_called(clean(text, "what you gave"))
+        found += _in_file(file, encoder, columns) if file else [text]
     if not found or not all(text.strip() for text in found):
         raise UserError(
             "a text without words has no class: give words, or the name of a file with a text on each line."
         )
+    cut = sum(length > encoder.longest for length in encoder.lengths(found))
+    if cut:
+        said = f"{cut:,} texts are" if cut > 1 else "a text is"
+        say("note", f"{said} cut: this run reads the first {encoder.longest} tokens", out=console(sys.stderr))
     return found
 
 
 def _in_file(file: Path, encoder: LabelledEncoder | TaggedEncoder, columns: str | None) -> list[str]:
     if isinstance(encoder, TaggedEncoder) and is_tagged(file):
         return sentences_in(file)
-    if isinstance(encoder, LabelledEncoder) and is_text_table(file):
-        return texts_of(text_table(file), columns, 2 if encoder.pair else 1)
-    return [line for line in lines(file) if line.strip()]
+    if is_text_table(file):
+        pair = isinstance(encoder, LabelledEncoder) and encoder.pair
+        texts = texts_of(text_table(file), columns, 2 if pair else 1)
+        empty = next((place for place, text in enumerate(texts, 1) if not all(map(str.strip, text.split("\t")))), None)
+        if empty is not None:
+            raise UserError(f"{file}: text {empty} of {len(texts):,} has no words. Fill it, or take its row out.")
+        return texts
+    ending = bare(file).suffix.lower()
+    if ending in (*WORD_BY_WORD, *QUESTIONS):
+        holds = "a word on each line" if ending in WORD_BY_WORD else "questions or other JSON"
+        raise UserError(f"{file} has {holds}, and this run reads texts: give a table, or a file with one on each line.")
+    return without_blanks([*lines(file)], str(file))
 
 
 def print_tags(model: nn.Module, folder: RunFolder, inputs: list[str], *, as_json: bool) -> int:

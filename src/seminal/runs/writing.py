@@ -19,10 +19,10 @@ from seminal.decode.beam import Beam, beam
 from seminal.decode.rules import Rules, Written, translating
 from seminal.decode.sampling import Sampling, write
 from seminal.pieces.tokens import UNKNOWN
-from seminal.report.terminal import console, say
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
 from seminal.runs.plan import best_model, encoder_of, plan_of
+from seminal.runs.typed_texts import clean, texts_or_lines
 
 BATCH = 32  # sentences translated at once
 
@@ -56,9 +56,7 @@ def translate(ask: TranslateAsk) -> int:
     device = device_for(plan.run.device)
     model = best_model(folder, plan, device, ask.weights)
     talks = not ask.texts and sys.stdin.isatty()
-    if talks:
-        say("type", "a sentence and Enter; Ctrl-D ends", out=console(sys.stderr))
-    for some in _batches(ask.texts or (line.rstrip("\r\n") for line in sys.stdin), 1 if talks else BATCH):
+    for some in _batches(texts_or_lines(ask.texts, "a sentence and Enter"), 1 if talks else BATCH):
         for text, found in zip(some, translated(model, encoder, some, search, ask)):
             if ask.as_json:
                 print(json.dumps({"source": text, "translations": found}, ensure_ascii=False), flush=True)
@@ -149,7 +147,7 @@ def generate(ask: GenerateAsk) -> int:
 def continued(model: nn.Module, encoder: StreamEncoder, ask: GenerateAsk, config: Any) -> list[str]:
     """``n`` texts that begin with the prompt. Where a model knows only so many places, it goes on from the later half of
     them as often as needed."""
-    prompt = encoder.text.encode([ask.prompt])[0]
+    prompt = encoder.text.encode([clean(ask.prompt, "--prompt")])[0]
     first = encoder.read_on(prompt)
     if not first:
         raise UserError(

@@ -62,7 +62,6 @@ class Game:
     loss: str = "non_saturating"  # of the generator
     discriminator_steps: int = 1  # k
     label_smoothing: float = 0.0  # one-sided: real rows have the target 1 − ε (Salimans et al. 2016, Sec. 3.4)
-    shift: int = 0  # pixels: see `shifted`
     conditional: bool = False
     num_classes: int = 0  # told where it is fitted
 
@@ -95,12 +94,11 @@ class Game:
         for real, labels in self._parts(batch):
             with torch.no_grad():
                 fake = game.generate(game.noise(len(real)), labels)
-            by_real, by_fake = (game.discriminate(shifted(rows, self.shift), labels) for rows in (real, fake))
-            loss = self.discriminator_loss(by_real, by_fake)
+            loss = self.discriminator_loss(game.discriminate(real, labels), game.discriminate(fake, labels))
             yield Turn("discriminator", loss.sum(), loss.new_tensor(float(len(real))))
         # The generator's noise is drawn anew, as many rows as the discriminator has just seen.
         fake = game.generate(game.noise(len(real)), labels)
-        loss = self.generator_loss(game.discriminate(shifted(fake, self.shift), labels))
+        loss = self.generator_loss(game.discriminate(fake, labels))
         yield Turn("generator", loss.sum(), loss.new_tensor(float(len(real))))
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -191,24 +189,6 @@ def _noise_of(game: Players, index: Tensor) -> Tensor:
     """(rows, latent): each row's own noise."""
     drawn = [game.noise(1, torch.Generator().manual_seed(row)) for row in index.tolist()]
     return torch.cat(drawn) if drawn else game.noise(0)
-
-
-def shifted(pictures: Tensor, most: int) -> Tensor:
-    """(B, C, H, W): each picture moved by up to ``most`` pixels down and across, drawn anew; 0 comes in at the edges.
-
-    Of few pictures the discriminator learns each by heart, and its gradient then says nothing of the others. Moved at
-    random before it sees them, real and generated ones alike, they last longer; the generator learns the pictures as they
-    are, since its own are moved too (S. Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS
-    2020, Sec. 3.2)."""
-    if not most:
-        return pictures
-    height, width = pictures.shape[-2:]
-    down, across = torch.randint(2 * most + 1, (2, len(pictures), 1, 1, 1), device=pictures.device)
-    rows = down + torch.arange(height, device=pictures.device)[:, None]  # (B, 1, H, 1)
-    columns = across + torch.arange(width, device=pictures.device)  # (B, 1, 1, W)
-    padded = F.pad(pictures, (most,) * 4).permute(0, 2, 3, 1)
-    places = torch.arange(len(pictures), device=pictures.device)[:, None, None]
-    return padded[places, rows[:, 0], columns[:, 0]].permute(0, 3, 1, 2)
 
 
 def features(pictures: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from seminal.decode.rules import Rules, translating
 from seminal.decode.sampling import GREEDY, Sampling, write
 from seminal.papers.transformer import BASE, Transformer
 from seminal.pieces.tokens import BEGIN, END, PAD
+from seminal.runs.writing import GenerateAsk, continued
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 VOCABULARY = 7
@@ -259,6 +261,38 @@ class Counter:
 def test_any_object_with_begin_and_step_can_be_searched():
     assert write(Counter(), None, begun(1), Rules(longest=9)).tokens[0, 0].tolist() == [BEGIN, 4, 5, 6, END]
     assert beam(Counter(), None, begun(1), Beam(3), Rules(longest=9)).tokens[0, 0].tolist() == [BEGIN, 4, 5, 6, END]
+
+
+class Even:
+    """A writer to which every token is as probable, whatever was read: what it says is the luck alone."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self.says = torch.zeros(vocabulary)
+
+    def parameters(self):
+        return iter([self.says])
+
+    def begin(self, source, rows, attention=False):
+        return Memory({}, {"seen": torch.zeros(rows, 1)})
+
+    def step(self, tokens, memory):
+        return self.says.expand(len(tokens), -1), memory
+
+
+def test_no_luck_comes_again_when_the_window_slides():
+    """A text of many windows is the draws of its places, one after another, as a model without a window writes it."""
+    numbers = SimpleNamespace(
+        text=SimpleNamespace(encode=lambda texts: [[5, 6, 7]]),
+        read_on=lambda tokens: tokens,
+        shown=lambda tokens: tokens,
+    )
+    ask = GenerateAsk("run", "so", n=2, length=300, sampling=Sampling(seed=3))
+    sliding, whole = (
+        continued(Even(50), numbers, ask, SimpleNamespace(longest=longest))  # type: ignore[arg-type]
+        for longest in (32, None)
+    )
+    assert sliding == whole
+    assert all(len(row) == 303 for row in whole)
 
 
 @pytest.mark.parametrize("asked", [{"width": 0}, {"width": 100_000}, {"alpha": math.nan}, {"beta": -1.0}, {"best": 5}])

@@ -46,11 +46,13 @@ def write(
     rules: Rules,
     sampling: Sampling = GREEDY,
     attention: bool = False,
+    before: int = 0,
 ) -> Written:
     """A hypothesis for each row of ``given`` (B, P): ``<s>``, a prefix or a prompt, filled up with ``<pad>``.
 
     ``source`` (B, S) is None for a model without input. What all rows have given is read at once, the rest token by token.
-    ``scores`` are the sums of the log-probabilities of the tokens written.
+    ``scores`` are the sums of the log-probabilities of the tokens written. ``before``: tokens of the text that stand before
+    ``given``, which is then a window that slides; without it the same draws would come again in each window.
     """
     rows, device = len(given), given.device
     memory = model.begin(source, rows, attention)
@@ -64,7 +66,7 @@ def write(
     logits, memory = model.step(tokens, memory)
     for written in range(rules.longest):
         scores = permitted(logits, tokens, given[active], rules, common - 1 + written)
-        chosen = _chosen(scores, sampling, active, common + written)
+        chosen = _chosen(scores, sampling, active, before + common + written)
         total[active] += scores.gather(1, chosen[:, None])[:, 0].masked_fill(over, 0.0)
         chosen = chosen.masked_fill(over, PAD)
         out[active, common + written] = chosen

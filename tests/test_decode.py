@@ -155,6 +155,27 @@ def test_a_prefix_is_written_first_by_every_search():
         assert (found.tokens[1, :, :2] == given[1, :2]).all()
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(seed=1)])
+def test_a_text_depends_on_its_own_prompt_alone(sampling):
+    """Whatever stands beside it: here a prompt that is read token by token, holds an ending and repeats itself."""
+    model, source = translator(seed=2), sources(2)
+    prompts = [[BEGIN, 4], [BEGIN, 5, 6, 5, 6, END, 5, 4]]
+    given = torch.tensor([prompt + [PAD] * (8 - len(prompt)) for prompt in prompts])
+    rules = Rules(longest=6, shortest=12, no_repeat=2)
+    together = write(model, source, given, rules, sampling, attention=True)
+    for row, prompt in enumerate(prompts):  # twice, because the luck belongs to the row's number
+        real = source[row : row + 1, : int((source[row] != PAD).sum())].expand(2, -1)
+        alone = write(model, real, torch.tensor([prompt] * 2), rules, sampling, attention=True)
+        tokens, width = alone.tokens[row, 0], alone.tokens.shape[2]
+        assert tokens.tolist() == [t for t in together.tokens[row, 0].tolist() if t != PAD]
+        assert tokens[: len(prompt)].tolist() == prompt
+        assert len(tokens) == len(prompt) + 6
+        assert float(together.scores[row, 0]) == pytest.approx(float(alone.scores[row, 0]), abs=1e-4)
+        seen = together.attention[row, 0]
+        assert torch.allclose(seen[:width, : real.shape[1]], alone.attention[row, 0], atol=1e-5)
+        assert not seen[width:].any()
+
+
 def test_no_run_of_tokens_is_written_twice():
     model, source = translator(seed=2), sources()
     rules = Rules(longest=24, no_repeat=2)

@@ -15,6 +15,7 @@ from seminal.decode.beam import Beam, beam
 from seminal.decode.rules import Rules, translating
 from seminal.decode.sampling import GREEDY, Sampling, write
 from seminal.papers.transformer import BASE, Transformer
+from seminal.pieces.chance import RowChance
 from seminal.pieces.tokens import BEGIN, END, PAD
 from seminal.runs.writing import GenerateAsk, continued
 
@@ -229,6 +230,17 @@ def test_top_k_and_top_p_leave_out_what_is_improbable():
     assert set(found.tolist()) == {order[0]}
     found = write(model, source, begun(500), Rules(longest=1), Sampling(1e-4)).tokens[:, 0, 1]
     assert set(found.tolist()) == {order[0]}
+
+
+def test_the_greatest_luck_draws_the_last_token_that_may_be_drawn(monkeypatch):
+    """Where the rounded product reaches the sum of all shares."""
+    monkeypatch.setattr(RowChance, "uniform", lambda self, draw: torch.ones(len(self.index), 1))
+    model, source = translator(seed=4), sources(1)
+    logits = model(source, begun(1))[0, -1]
+    logits[PAD] = logits[BEGIN] = -math.inf
+    order = logits.argsort(descending=True).tolist()
+    for sampling, last in ((Sampling(), order[-3]), (Sampling(top_k=2), order[1]), (Sampling(top_p=1e-6), order[0])):
+        assert int(write(model, source, begun(1), Rules(longest=1), sampling).tokens[0, 0, 1]) == last
 
 
 def test_attention_says_where_each_token_looked():

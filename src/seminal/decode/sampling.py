@@ -106,8 +106,10 @@ def _chosen(scores: Tensor, sampling: Sampling, rows: Tensor, place: int) -> Ten
     share = share.masked_fill(before >= sampling.top_p, 0.0)
     upto = share.cumsum(-1)
     luck = RowChance(sampling.seed, place, rows).uniform(Draw.TOKEN)
-    which = torch.searchsorted(upto, luck * upto[:, -1:], right=True).clamp(max=int(scores.shape[-1]) - 1)
-    return token.gather(1, which)[:, 0]
+    which = torch.searchsorted(upto, luck * upto[:, -1:], right=True)
+    # Sums are rounded, so the luck may lie behind them all; what stands last has a share of 0 and may be forbidden.
+    last = ((share > 0) * torch.arange(share.shape[1], device=share.device)).amax(1, keepdim=True)
+    return token.gather(1, which.minimum(last))[:, 0]
 
 
 def _spread(memory: Memory, active: Tensor, rows: int) -> Tensor:

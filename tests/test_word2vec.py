@@ -159,10 +159,11 @@ def scored(rows: int, window: int = 2, words: int = 20) -> tuple[WordVectors, di
 @pytest.mark.parametrize("output", ["softmax", "nce", "negative"])
 @pytest.mark.parametrize("reads", ["word", "around"])
 @pytest.mark.parametrize("rows", [5, GROUP + 3])
-def test_losses_are_those_of_a_naive_loop(rows, reads, output):
+@pytest.mark.parametrize("shares", [True, False])
+def test_losses_are_those_of_a_naive_loop(shares, rows, reads, output):
     model, batch, logs = scored(rows)
     task = Neighbours(reads, output, negatives=3)
-    shared = for_rows(in_groups(batch["noise"]), rows).tolist()
+    shared = (for_rows(in_groups(batch["noise"]), rows) if shares else batch["noise"][:, None]).tolist()
     v, u = model.words.weight.detach(), model.contexts.weight.detach()
     wanted = []
     for row in range(rows):
@@ -180,12 +181,34 @@ def test_losses_are_those_of_a_naive_loop(rows, reads, output):
                 return float(u[w] @ mean) - (math.log(3) + float(logs[w])) * (output == "nce")
 
             total -= math.log(1 / (1 + math.exp(-odds(said))))
-            total -= 3 * sum(math.log(1 / (1 + math.exp(odds(w)))) for w in shared[row]) / GROUP
+            total -= 3 * sum(math.log(1 / (1 + math.exp(odds(w)))) for w in shared[row]) / len(shared[row])
         wanted.append(total)
-    found = task.losses(model, batch)
+    found = task.losses(model, batch, shared=shares)
     assert found.tolist() == pytest.approx(wanted, rel=1e-5, abs=1e-6)
-    turn = next(task.turns(model, batch))
-    assert float(turn.loss.detach() / turn.weight) == pytest.approx(sum(wanted) / rows, rel=1e-5)
+    if shares:  # as it is trained
+        turn = next(task.turns(model, batch))
+        assert float(turn.loss.detach() / turn.weight) == pytest.approx(sum(wanted) / rows, rel=1e-5)
+    else:
+        assert task.summary(task.score(model, batch))["loss"] == pytest.approx(sum(wanted) / rows, rel=1e-5)
+
+
+@pytest.mark.parametrize("output", ["nce", "negative"])
+@pytest.mark.parametrize("reads", ["word", "around"])
+def test_a_score_depends_on_no_batch_size_and_on_no_number_of_processes(reads, output, tmp_path):
+    source, task = read(tmp_path), Neighbours(reads, output)
+    model = WordVectors(source.spec.vocabulary["text"], 6).double()
+    for table in model.parameters():
+        nn.init.normal_(table)
+
+    def loss(batch: int, world: int = 1) -> float:
+        orders = [Order("val", batch, rank=rank, world=world) for rank in range(world)]
+        found = [task.score(model, rows) for order in orders for rows in source.batches(order)]
+        return task.summary({name: sum(sums[name] for sums in found) for name in found[0]})["loss"]
+
+    words = source.spec.tokens["val"]
+    assert words > 3 * GROUP
+    others = [loss(batch, world) for batch in (1, GROUP + 3, words - 1) for world in (1, 3)]
+    assert others == pytest.approx([loss(words)] * 6, rel=1e-6)
 
 
 def test_shared_noise_is_that_of_the_row_s_group():

@@ -16,6 +16,7 @@ from seminal.core import Order, Precision, Reading, UserError
 from seminal.data import neighbours, stream
 from seminal.papers import word2vec
 from seminal.papers.cbow import WordVectors
+from seminal.pieces.chance import RowChance
 from seminal.pieces.contrast import GROUP, for_rows, in_groups
 from seminal.pieces.neighbours import distances, kept, noise
 from seminal.pieces.tokens import PAD, SPECIAL
@@ -98,6 +99,26 @@ def test_batches_are_a_pure_function_of_seed_and_step(tmp_path):
         assert torch.equal(words, batch["word"])
     again = next(source.batches(replace(order, epoch=5)))
     assert not torch.equal(again["word"], whole[0]["word"])
+
+
+def test_the_steps_of_an_epoch_are_counted_without_making_it(tmp_path, monkeypatch):
+    """They are asked for all epochs before the first begins: only words that may be left out need luck, and once."""
+    source = read(tmp_path)
+    part = source.parts["train"]
+    the = int((part.tokens == source.encoder("none").text.encode(["the"])[0][0]).sum())
+    assert 0 < the < len(part.tokens)
+    wanted = {(e, b): len(list(source.batches(_shuffled(e, b)))) for e in range(3) for b in (64, 500)}
+    asked, uniform = [], RowChance.uniform
+    monkeypatch.setattr(RowChance, "uniform", lambda self, *a: asked.append(len(self.index)) or uniform(self, *a))
+    monkeypatch.setattr(neighbours, "shuffled", lambda *_: pytest.fail("an order was drawn"))
+    fresh = read(tmp_path)
+    asked.clear()
+    assert {(e, b): fresh.steps(_shuffled(e, b)) for e, b in wanted} == wanted
+    assert sum(asked) == 3 * the
+
+
+def _shuffled(epoch: int, batch: int) -> Order:
+    return Order("train", batch, seed=1, epoch=epoch, shuffle=True)
 
 
 def test_frequent_words_are_left_out_as_the_formula_says(tmp_path):

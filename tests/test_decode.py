@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from seminal.decode.beam import Beam, beam
 from seminal.decode.rules import Rules, translating
 from seminal.decode.sampling import GREEDY, Sampling, write
 from seminal.papers.transformer import BASE, Transformer
+from seminal.pieces.chance import RowChance
 from seminal.pieces.tokens import BEGIN, END, PAD
+from seminal.runs.writing import GenerateAsk, continued
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 VOCABULARY = 7
@@ -153,6 +156,27 @@ def test_a_prefix_is_written_first_by_every_search():
         assert (found.tokens[1, :, :2] == given[1, :2]).all()
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(seed=1)])
+def test_a_text_depends_on_its_own_prompt_alone(sampling):
+    """Whatever stands beside it: here a prompt that is read token by token, holds an ending and repeats itself."""
+    model, source = translator(seed=2), sources(2)
+    prompts = [[BEGIN, 4], [BEGIN, 5, 6, 5, 6, END, 5, 4]]
+    given = torch.tensor([prompt + [PAD] * (8 - len(prompt)) for prompt in prompts])
+    rules = Rules(longest=6, shortest=12, no_repeat=2)
+    together = write(model, source, given, rules, sampling, attention=True)
+    for row, prompt in enumerate(prompts):  # twice, because the luck belongs to the row's number
+        real = source[row : row + 1, : int((source[row] != PAD).sum())].expand(2, -1)
+        alone = write(model, real, torch.tensor([prompt] * 2), rules, sampling, attention=True)
+        tokens, width = alone.tokens[row, 0], alone.tokens.shape[2]
+        assert tokens.tolist() == [t for t in together.tokens[row, 0].tolist() if t != PAD]
+        assert tokens[: len(prompt)].tolist() == prompt
+        assert len(tokens) == len(prompt) + 6
+        assert float(together.scores[row, 0]) == pytest.approx(float(alone.scores[row, 0]), abs=1e-4)
+        seen = together.attention[row, 0]
+        assert torch.allclose(seen[:width, : real.shape[1]], alone.attention[row, 0], atol=1e-5)
+        assert not seen[width:].any()
+
+
 def test_no_run_of_tokens_is_written_twice():
     model, source = translator(seed=2), sources()
     rules = Rules(longest=24, no_repeat=2)
@@ -208,6 +232,17 @@ def test_top_k_and_top_p_leave_out_what_is_improbable():
     assert set(found.tolist()) == {order[0]}
 
 
+def test_the_greatest_luck_draws_the_last_token_that_may_be_drawn(monkeypatch):
+    """Where the rounded product reaches the sum of all shares."""
+    monkeypatch.setattr(RowChance, "uniform", lambda self, draw: torch.ones(len(self.index), 1))
+    model, source = translator(seed=4), sources(1)
+    logits = model(source, begun(1))[0, -1]
+    logits[PAD] = logits[BEGIN] = -math.inf
+    order = logits.argsort(descending=True).tolist()
+    for sampling, last in ((Sampling(), order[-3]), (Sampling(top_k=2), order[1]), (Sampling(top_p=1e-6), order[0])):
+        assert int(write(model, source, begun(1), Rules(longest=1), sampling).tokens[0, 0, 1]) == last
+
+
 def test_attention_says_where_each_token_looked():
     model, source = translator(), sources()
     for found in (
@@ -259,6 +294,38 @@ class Counter:
 def test_any_object_with_begin_and_step_can_be_searched():
     assert write(Counter(), None, begun(1), Rules(longest=9)).tokens[0, 0].tolist() == [BEGIN, 4, 5, 6, END]
     assert beam(Counter(), None, begun(1), Beam(3), Rules(longest=9)).tokens[0, 0].tolist() == [BEGIN, 4, 5, 6, END]
+
+
+class Even:
+    """A writer to which every token is as probable, whatever was read: what it says is the luck alone."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self.says = torch.zeros(vocabulary)
+
+    def parameters(self):
+        return iter([self.says])
+
+    def begin(self, source, rows, attention=False):
+        return Memory({}, {"seen": torch.zeros(rows, 1)})
+
+    def step(self, tokens, memory):
+        return self.says.expand(len(tokens), -1), memory
+
+
+def test_no_luck_comes_again_when_the_window_slides():
+    """A text of many windows is the draws of its places, one after another, as a model without a window writes it."""
+    numbers = SimpleNamespace(
+        text=SimpleNamespace(encode=lambda texts: [[5, 6, 7]]),
+        read_on=lambda tokens: tokens,
+        shown=lambda tokens: tokens,
+    )
+    ask = GenerateAsk("run", "so", n=2, length=300, sampling=Sampling(seed=3))
+    sliding, whole = (
+        continued(Even(50), numbers, ask, SimpleNamespace(longest=longest))  # type: ignore[arg-type]
+        for longest in (32, None)
+    )
+    assert sliding == whole
+    assert all(len(row) == 303 for row in whole)
 
 
 @pytest.mark.parametrize("asked", [{"width": 0}, {"width": 100_000}, {"alpha": math.nan}, {"beta": -1.0}, {"best": 5}])

@@ -275,6 +275,14 @@ def test_two_ranks_divide_a_batch(tmp_path):
             assert same([part], [{name: values[rank::2] for name, values in whole.items()}])
 
 
+def test_a_batch_too_small_for_the_ranks_is_told_of_before_the_first(tmp_path):
+    source = small(tmp_path)
+    sizes = [len(batch["index"]) for batch in source.batches(training())]
+    assert sizes[0] > min(sizes)
+    with pytest.raises(UserError, match=f"{min(sizes)} rows cannot be divided among {sizes[0]} processes"):
+        next(source.batches(replace(training(), world=sizes[0])))
+
+
 def test_the_same_text_gives_the_same_vocabulary(tmp_path):
     assert len({small(tmp_path).encoder("none") for _ in range(5)}) == 1
 

@@ -3,9 +3,11 @@
 import ast
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import math
 import pkgutil
+import sys
 
 import pytest
 import torch
@@ -141,6 +143,50 @@ def test_fact_holds(paper, number):
     torch.manual_seed(0)
     got = fact.measure()
     assert fact.holds(got), f"{fact.where}: {fact.says}; measured {got}"
+
+
+# A number of a network, how it might be mistyped, and words of the fact that says what is printed.
+MISTAKES = (
+    ("alexnet", "dropout: float = 0.5", "dropout: float = 0.4", "dropout in fc6"),
+    ("alexnet_owt", "FOOTNOTE = (64, 192, 384, 384, 256)", "FOOTNOTE = (64, 192, 384, 256, 256)", "kernels"),
+    ("bert", "SPREAD = 0.02", "SPREAD = 0.03", "largest first weight"),
+    ("dcgan", "span=(-1.0, 1.0)", "span=(-0.6, 1.4)", "numbers of noise"),
+    ("densenet", "theta = 0.5", "theta = 0.4", "transitions halve"),
+    ("elmo", "K = 50", "K = 40", "multiply-adds of 5 words"),
+    ("gan", "latent: int = 100", "latent: int = 90", "numbers of noise"),
+    ("preact_resnet", '"preresnet164": _cifar(164, layers=3)', '"preresnet164": _cifar(164)', "after the stages"),
+    ("resnet", '"resnet50": Config(B50, bottleneck=True)', '"resnet50": Config(B50)', "conv1 and stages"),
+    ("resnext", "(4, 24)", "(4, 25)", "grouped convolutions"),
+    ("senet", "reduction: int = 16  #", "reduction: int = 8  #", "weights more"),
+    ("shufflenet", "3: 240, 4", "3: 252, 4", "conv1, pooling"),
+    ("shufflenet_v2", "Config((48, 96, 192))", "Config((48, 96, 196))", "conv1, pooling"),
+    (
+        "transformer",
+        "EncoderLayer(config) for _ in range(config.layers)",
+        "EncoderLayer(config) for _ in range(5)",
+        "stack",
+    ),
+    ("word2vec", "negatives: int = 5", "negatives: int = 6", "noise words"),
+    ("xception", "Config(residual=False)", "Config()", "residual connection"),
+    ("zaremba", "dropout=0.5, start", "dropout=0.6, start", "share dropped"),
+    ("zaremba", "dropout=0.65", "dropout=0.0", "share dropped"),
+)
+
+
+@pytest.mark.parametrize(("paper", "right", "wrong", "says"), MISTAKES)
+def test_a_fact_fails_where_the_network_is_not_as_printed(paper, right, wrong, says, tmp_path, monkeypatch):
+    """The paper's file with one mistake in it, read as a module: what is printed must not follow the mistake."""
+    text = inspect.getsource(PAPERS[paper])
+    assert text.count(right) == 1
+    (tmp_path / "mistaken.py").write_text(text.replace(right, wrong))
+    spec = importlib.util.spec_from_file_location("mistaken", tmp_path / "mistaken.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "mistaken", module)
+    spec.loader.exec_module(module)
+    torch.manual_seed(0)
+    facts = [fact for fact in module.PAPER.facts if says in fact.says]
+    assert len(facts) == len([fact for fact in PAPERS[paper].PAPER.facts if says in fact.says])
+    assert not all(fact.holds(fact.measure()) for fact in facts)
 
 
 @pytest.mark.parametrize("paper", NAMES)

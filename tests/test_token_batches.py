@@ -78,6 +78,19 @@ def test_ranks_share_a_batch(rows, world):
             shared(np.arange(rows), replace(order, shuffle=True))
 
 
+def test_a_long_row_that_cannot_be_shared_is_told_of_before_the_first_batch():
+    """Wherever its own batch stands in the epoch; the sizes of the batches are the same in each."""
+    lengths = np.array([*range(10, 50), 300])[:, None]
+    for epoch in range(5):
+        epochs = Epochs("toy", {"train": lengths, "val": lengths})
+        order = Order("train", 400, epoch=epoch, shuffle=True, world=2)
+        assert min(map(len, epochs.all(order))) == 1
+        with pytest.raises(UserError, match="1 rows cannot be divided among 2 processes: write a larger --batch-size"):
+            next(epochs.mine(order))
+        assert len(next(epochs.mine(replace(order, batch=600))))
+        assert len(list(epochs.mine(Order("val", 400, world=2)))) == len(epochs.all(Order("val", 400)))
+
+
 def test_an_epoch_goes_on_where_it_was_left():
     epochs = Epochs("toy", {"train": np.arange(1, 60)[:, None]})
     order = Order("train", 200, epoch=3, shuffle=True)

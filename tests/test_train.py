@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -365,6 +366,54 @@ def test_a_frozen_body_drops_nothing_and_a_learning_head_does(transfer):
     assert [module.training for module in model] == [False, False, False, True]
     assert head[1].training
     assert {rates[p] for p in head.parameters()} == {1.0}
+
+
+def test_who_keeps_still_is_what_a_look_at_every_module_says():
+    """In trees of modules made at random, some of which stand in two places."""
+    made = random.Random(0)
+    frozen = Transfer("", freeze=True)
+    for _ in range(50):
+        modules = [nn.Dropout() if made.random() < 0.3 else nn.Linear(1, 1) for _ in range(12)]
+        for module in modules:
+            module.requires_grad_(made.random() < 0.5)
+        while len(modules) > 1:
+            some = made.sample(modules, min(len(modules), made.randint(1, 4)))
+            again = set(made.sample(some, made.random() < 0.2))
+            modules = [module for module in modules if module not in some or module in again]
+            modules.append(nn.Sequential(*some))
+            if made.random() < 0.3:
+                modules[-1].register_parameter("own", nn.Parameter(torch.ones(1), made.random() < 0.5))
+        model = modules[0]
+        learns = {module: [p.requires_grad for p in module.parameters()] for module in model.modules()}
+        wanted = dict.fromkeys(learns, True)
+        for mode, parts in (
+            (False, [m for m in learns if not any(learns[m])]),
+            (True, [m for m in learns if learns[m]]),
+        ):
+            for part in parts:
+                if not mode or all(learns[part]):
+                    wanted |= dict.fromkeys(part.modules(), mode)
+        model.train()
+        keep_still(model, frozen)
+        assert {module: module.training for module in learns} == wanted
+
+
+def test_a_step_looks_at_each_frozen_parameter_once(monkeypatch):
+    model = nn.Linear(1, 1)
+    for _ in range(8):
+        model = nn.Sequential(model, nn.Linear(1, 1))
+    model.requires_grad_(False)
+    of, seen = nn.Module.named_parameters, []
+
+    def counted(self, *args, **kwargs):
+        for name, parameter in of(self, *args, **kwargs):
+            seen.append(name)
+            yield name, parameter
+
+    monkeypatch.setattr(nn.Module, "named_parameters", counted)
+    keep_still(model, Transfer("", freeze=True))
+    assert len(seen) == 18
+    assert not any(module.training for module in model.modules())
 
 
 def test_the_first_bad_layer_is_found_where_layers_give_several_things():

@@ -16,6 +16,7 @@ from seminal.core import Order, Precision, Reading, UserError
 from seminal.data import neighbours, stream
 from seminal.papers import word2vec
 from seminal.papers.cbow import WordVectors
+from seminal.pieces.chance import RowChance
 from seminal.pieces.contrast import GROUP, for_rows, in_groups
 from seminal.pieces.neighbours import distances, kept, noise
 from seminal.pieces.tokens import PAD, SPECIAL
@@ -100,6 +101,26 @@ def test_batches_are_a_pure_function_of_seed_and_step(tmp_path):
     assert not torch.equal(again["word"], whole[0]["word"])
 
 
+def test_the_steps_of_an_epoch_are_counted_without_making_it(tmp_path, monkeypatch):
+    """They are asked for all epochs before the first begins: only words that may be left out need luck, and once."""
+    source = read(tmp_path)
+    part = source.parts["train"]
+    the = int((part.tokens == source.encoder("none").text.encode(["the"])[0][0]).sum())
+    assert 0 < the < len(part.tokens)
+    wanted = {(e, b): len(list(source.batches(_shuffled(e, b)))) for e in range(3) for b in (64, 500)}
+    asked, uniform = [], RowChance.uniform
+    monkeypatch.setattr(RowChance, "uniform", lambda self, *a: asked.append(len(self.index)) or uniform(self, *a))
+    monkeypatch.setattr(neighbours, "shuffled", lambda *_: pytest.fail("an order was drawn"))
+    fresh = read(tmp_path)
+    asked.clear()
+    assert {(e, b): fresh.steps(_shuffled(e, b)) for e, b in wanted} == wanted
+    assert sum(asked) == 3 * the
+
+
+def _shuffled(epoch: int, batch: int) -> Order:
+    return Order("train", batch, seed=1, epoch=epoch, shuffle=True)
+
+
 def test_frequent_words_are_left_out_as_the_formula_says(tmp_path):
     share = torch.tensor([0.5, 0.01, 1e-3, 1e-4], dtype=torch.float64)
     paper = [min(1.0, math.sqrt(1e-3 / f)) for f in share.tolist()]
@@ -159,10 +180,11 @@ def scored(rows: int, window: int = 2, words: int = 20) -> tuple[WordVectors, di
 @pytest.mark.parametrize("output", ["softmax", "nce", "negative"])
 @pytest.mark.parametrize("reads", ["word", "around"])
 @pytest.mark.parametrize("rows", [5, GROUP + 3])
-def test_losses_are_those_of_a_naive_loop(rows, reads, output):
+@pytest.mark.parametrize("shares", [True, False])
+def test_losses_are_those_of_a_naive_loop(shares, rows, reads, output):
     model, batch, logs = scored(rows)
     task = Neighbours(reads, output, negatives=3)
-    shared = for_rows(in_groups(batch["noise"]), rows).tolist()
+    shared = (for_rows(in_groups(batch["noise"]), rows) if shares else batch["noise"][:, None]).tolist()
     v, u = model.words.weight.detach(), model.contexts.weight.detach()
     wanted = []
     for row in range(rows):
@@ -180,12 +202,34 @@ def test_losses_are_those_of_a_naive_loop(rows, reads, output):
                 return float(u[w] @ mean) - (math.log(3) + float(logs[w])) * (output == "nce")
 
             total -= math.log(1 / (1 + math.exp(-odds(said))))
-            total -= 3 * sum(math.log(1 / (1 + math.exp(odds(w)))) for w in shared[row]) / GROUP
+            total -= 3 * sum(math.log(1 / (1 + math.exp(odds(w)))) for w in shared[row]) / len(shared[row])
         wanted.append(total)
-    found = task.losses(model, batch)
+    found = task.losses(model, batch, shared=shares)
     assert found.tolist() == pytest.approx(wanted, rel=1e-5, abs=1e-6)
-    turn = next(task.turns(model, batch))
-    assert float(turn.loss.detach() / turn.weight) == pytest.approx(sum(wanted) / rows, rel=1e-5)
+    if shares:  # as it is trained
+        turn = next(task.turns(model, batch))
+        assert float(turn.loss.detach() / turn.weight) == pytest.approx(sum(wanted) / rows, rel=1e-5)
+    else:
+        assert task.summary(task.score(model, batch))["loss"] == pytest.approx(sum(wanted) / rows, rel=1e-5)
+
+
+@pytest.mark.parametrize("output", ["nce", "negative"])
+@pytest.mark.parametrize("reads", ["word", "around"])
+def test_a_score_depends_on_no_batch_size_and_on_no_number_of_processes(reads, output, tmp_path):
+    source, task = read(tmp_path), Neighbours(reads, output)
+    model = WordVectors(source.spec.vocabulary["text"], 6).double()
+    for table in model.parameters():
+        nn.init.normal_(table)
+
+    def loss(batch: int, world: int = 1) -> float:
+        orders = [Order("val", batch, rank=rank, world=world) for rank in range(world)]
+        found = [task.score(model, rows) for order in orders for rows in source.batches(order)]
+        return task.summary({name: sum(sums[name] for sums in found) for name in found[0]})["loss"]
+
+    words = source.spec.tokens["val"]
+    assert words > 3 * GROUP
+    others = [loss(batch, world) for batch in (1, GROUP + 3, words - 1) for world in (1, 3)]
+    assert others == pytest.approx([loss(words)] * 6, rel=1e-6)
 
 
 def test_shared_noise_is_that_of_the_row_s_group():

@@ -38,7 +38,7 @@ from seminal.data.document_rows import Rows, Units, groups
 from seminal.data.document_text import Documents, Unit, found_in, parted
 from seminal.data.split import Fold, Holdout
 from seminal.data.text_rows import Known, framed, learned_from, spelled, unknown_note
-from seminal.data.token_batches import buckets, in_order, shared
+from seminal.data.token_batches import buckets, divisible, in_order, shared
 from seminal.data.token_store import TokenStore, stored
 from seminal.data.vocabulary import Vocabulary, learned
 from seminal.pieces.chance import RowChance
@@ -110,6 +110,7 @@ class DocumentSource:
         """The batches from ``order.start`` on: this rank's rows of each."""
         rows, epoch = self._epoch(order)
         seed, number = (order.seed, order.epoch) if order.shuffle else (0, 0)
+        divisible(epoch, order)
         for some in epoch[order.start :]:
             mine = torch.from_numpy(shared(np.arange(len(some)), order))
             index = torch.from_numpy(rows.units[some])

@@ -30,7 +30,7 @@ from seminal.pieces.chance import RowChance, shuffled
 from seminal.pieces.draws import Draw
 from seminal.pieces.tokens import PAD, SPECIAL, UNKNOWN
 
-PART = 1 << 20  # places of the text whose luck is drawn at once
+PART = 1 << 17  # places of the text whose luck is drawn at once: few enough to stay in a processor's cache
 STUCK = 0.1  # share of words that end in a sign from which on a note says so
 
 
@@ -102,7 +102,8 @@ class NeighbourSource:
     ) -> None:
         self._encoder, self.parts, self._device = encoder, parts, device
         self._kept: tuple[Order, _Epoch] | None = None  # of the epoch last asked for
-        words = {split: len(self._epoch(Order(split, 1)).rows) for split in parts}
+        self._counts: dict[tuple[str, int, int], int] = {}  # of words that are kept, by split, seed and epoch
+        words = {split: self._length(Order(split, 1)) for split in parts}
         for split, count in words.items():
             if not count:
                 raise UserError(
@@ -119,7 +120,7 @@ class NeighbourSource:
         return self._encoder
 
     def steps(self, order: Order) -> int:
-        return -(-len(self._met(order).rows) // order.batch)
+        return -(-self._length(order) // order.batch)
 
     def batches(self, order: Order) -> Iterator[Batch]:
         """The batches from ``order.start`` on: this rank's words of each."""
@@ -146,30 +147,48 @@ class NeighbourSource:
         return cumulative, shares.clamp_min(shares[shares > 0].min()).log().float()
 
     def _met(self, order: Order) -> _Epoch:
-        if order.split not in self.parts:
-            raise UserError(f"{self._spec.name} has no split `{order.split}`. Write one of: {', '.join(self.parts)}.")
         key = Order(order.split, order.batch, order.seed, order.epoch, shuffle=order.shuffle)
         if self._kept is None or self._kept[0] != key:
             self._kept = key, self._epoch(key)
         return self._kept[1]
 
     def _epoch(self, order: Order) -> _Epoch:
-        part = self.parts[order.split]
-        seed, epoch = (order.seed, order.epoch) if order.shuffle else (0, 0)
-        counts = torch.tensor(self._encoder.counts, dtype=torch.float64)
-        chances = neighbours.kept(counts / counts.sum(), self._encoder.subsample).float()
-        found = []
-        for first in range(0, len(part.tokens), PART):
-            places = torch.arange(first, min(first + PART, len(part.tokens)))
-            luck = RowChance(seed, epoch, places).uniform(Draw.KEPT_WORD)[:, 0]
-            found.append(places[luck < chances[part.tokens[places].long()]])
-        places = torch.cat(found) if found else torch.arange(0)
-        count = len(places)
-        if order.shuffle:  # a last batch of few words would be a noisy step: they wait for another epoch
-            rows = shuffled(count, seed, epoch)[: max(1, count // order.batch) * order.batch]
-        else:
-            rows = torch.arange(count)
+        part, (seed, epoch) = self._part(order), _luck(order)
+        places = torch.cat([torch.empty(0, dtype=torch.bool), *self._stays(order)]).nonzero()[:, 0]
+        self._counts[order.split, seed, epoch] = len(places)
+        rows = shuffled(len(places), seed, epoch) if order.shuffle else torch.arange(len(places))
+        rows = rows[: self._length(order)]
         return _Epoch(part.tokens[places], part.lines[places], places, rows.numpy(), seed, epoch)
+
+    def _length(self, order: Order) -> int:
+        """Words that are met in an epoch. It is asked for all epochs before the first begins: they are counted, and nothing
+        else is made of them."""
+        key = order.split, *_luck(order)
+        if key not in self._counts:
+            self._counts[key] = sum(int(stays.sum()) for stays in self._stays(order))
+        count = self._counts[key]
+        # A last batch of few words would be a noisy step: they wait for another epoch.
+        return min(count, max(1, count // order.batch) * order.batch) if order.shuffle else count
+
+    def _stays(self, order: Order) -> Iterator[Tensor]:
+        """Which words are kept, part by part. Those that always are need no luck."""
+        tokens = self._part(order).tokens
+        for first in range(0, len(tokens), PART):
+            chances = self._chances[tokens[first : first + PART]]
+            unsure = (chances < 1).nonzero()[:, 0]
+            luck = RowChance(*_luck(order), unsure + first).uniform(Draw.KEPT_WORD)[:, 0]
+            yield torch.ones_like(chances, dtype=torch.bool).index_copy_(0, unsure, luck < chances[unsure])
+
+    @cached_property
+    def _chances(self) -> Tensor:
+        """That an occurrence of each word is kept."""
+        counts = torch.tensor(self._encoder.counts, dtype=torch.float64)
+        return neighbours.kept(counts / counts.sum(), self._encoder.subsample).float()
+
+    def _part(self, order: Order) -> Words:
+        if order.split not in self.parts:
+            raise UserError(f"{self._spec.name} has no split `{order.split}`. Write one of: {', '.join(self.parts)}.")
+        return self.parts[order.split]
 
     def _notes(self, found: stream.StreamSource) -> tuple[str, ...]:
         encoder = self._encoder
@@ -179,7 +198,7 @@ class NeighbourSource:
         stuck = sum(len(word) > 1 and not word[-1].isalnum() for word in words) / max(1, len(words))
         notes = [f"{len(words):,} words are learned; of the others nothing is"]
         if encoder.subsample:
-            left = 1 - len(self._epoch(Order("train", 1)).rows) / max(1, len(self.parts["train"].tokens))
+            left = 1 - self._length(Order("train", 1)) / max(1, len(self.parts["train"].tokens))
             notes.append(f"{left:.0%} of the training words are left out in an epoch: occurrences of frequent ones")
         if stuck > STUCK and encoder.text.kind == "words":
             notes.append(
@@ -208,6 +227,11 @@ def read(path: Path, reading: Reading, ask: stream.StreamAsk, device: str = "cpu
             )
         known = NeighbourEncoder(text, reading.longest, reading.subsample or 0.0, tuple(counts))
     return NeighbourSource(found, known, parts, device)
+
+
+def _luck(order: Order) -> tuple[int, int]:
+    """Seed and epoch. Validation and test meet the same luck in every epoch."""
+    return (order.seed, order.epoch) if order.shuffle else (0, 0)
 
 
 def _words(part: stream.Stream) -> Words:

@@ -49,7 +49,9 @@ class Epochs:
 
     def mine(self, order: Order) -> Iterator[np.ndarray]:
         """This rank's rows of each batch from ``order.start`` on."""
-        for rows in self.all(order)[order.start :]:
+        batches = self.all(order)
+        divisible(batches, order)
+        for rows in batches[order.start :]:
             yield shared(rows, order)
 
 
@@ -72,6 +74,12 @@ def shared(rows: np.ndarray, order: Order) -> np.ndarray:
             "start fewer processes."
         )
     return rows[order.rank :: order.world]
+
+
+def divisible(batches: list[np.ndarray], order: Order) -> None:
+    """Raises what `shared` does if any batch of an epoch has too few rows, as where a long row stands alone: before the first
+    step, because all that was learned until that batch comes would be lost."""
+    shared(min(batches, key=len), order)
 
 
 def buckets(lengths: np.ndarray, order: Order) -> list[np.ndarray]:

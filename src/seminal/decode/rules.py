@@ -60,6 +60,9 @@ def permitted(logits: Tensor, tokens: Tensor, given: Tensor, rules: Rules, writt
     ``given`` (R, P) are tokens that must stand at the beginning, filled up with ``<pad>``; ``written`` counts the tokens
     of this hypothesis so far, without the ``<s>``."""
     scores = logits.float().log_softmax(-1)
+    place = tokens.shape[1]
+    forced = given[:, place : place + 1]  # (R, 1); (R, 0) behind all that is given
+    likely = scores.gather(1, forced)
     scores[:, PAD] = scores[:, BEGIN] = -math.inf
     if rules.end >= 0 and written < rules.shortest:
         scores[:, rules.end] = -math.inf
@@ -70,12 +73,9 @@ def permitted(logits: Tensor, tokens: Tensor, given: Tensor, rules: Rules, writt
         scores[stuck] = free[stuck]
         if rules.end >= 0:
             scores[stuck] = torch.where(torch.arange(free.shape[1], device=free.device) == rules.end, 0.0, -math.inf)
-    place = tokens.shape[1]
-    if place < given.shape[1]:
-        forced = given[:, place]
-        held = forced != PAD
-        only = torch.full_like(scores, -math.inf).scatter(1, forced[:, None], scores.gather(1, forced[:, None]))
-        scores = torch.where(held[:, None], only.nan_to_num(neginf=-math.inf), scores)
+    if forced.shape[1]:  # what is given is written even where it repeats a run
+        only = torch.full_like(scores, -math.inf).scatter(1, forced, likely)
+        scores = torch.where(forced != PAD, only, scores)
     return scores
 
 

@@ -16,7 +16,7 @@ from seminal.core import Memory, UserError, Writer
 from seminal.decode.rules import Rules, Written, permitted
 from seminal.pieces.chance import RowChance
 from seminal.pieces.draws import Draw
-from seminal.pieces.tokens import PAD
+from seminal.pieces.tokens import PAD, lengths
 
 
 @dataclass(frozen=True)
@@ -46,41 +46,50 @@ def write(
     rules: Rules,
     sampling: Sampling = GREEDY,
     attention: bool = False,
+    before: int = 0,
 ) -> Written:
     """A hypothesis for each row of ``given`` (B, P): ``<s>``, a prefix or a prompt, filled up with ``<pad>``.
 
     ``source`` (B, S) is None for a model without input. What all rows have given is read at once, the rest token by token.
-    ``scores`` are the sums of the log-probabilities of the tokens written.
+    ``rules.longest`` and ``scores``, the sums of the log-probabilities, are of the tokens that follow what a row has given.
+    ``before``: tokens of the text that stand before ``given``, which is then a window that slides; without it the same draws
+    would come again in each window.
     """
     rows, device = len(given), given.device
     memory = model.begin(source, rows, attention)
     looks = attention and source is not None
-    common = int((given != PAD).sum(1).min())
+    own = lengths(given)
+    common, active = int(own.min()), torch.arange(rows, device=device)
     tokens, maps = given[:, :common], []
-    active = torch.arange(rows, device=device)
-    out = given.new_full((rows, common + rules.longest), PAD)
+    ends = own + rules.limits(active)  # the place before which each row is complete
+    stop = int(ends.max())
+    out = given.new_full((rows, stop), PAD)
     out[:, :common] = tokens
     total, over = torch.zeros(rows, device=device), torch.zeros(rows, dtype=torch.bool, device=device)
     logits, memory = model.step(tokens, memory)
-    for written in range(rules.longest):
-        scores = permitted(logits, tokens, given[active], rules, common - 1 + written)
-        chosen = _chosen(scores, sampling, active, common + written)
-        total[active] += scores.gather(1, chosen[:, None])[:, 0].masked_fill(over, 0.0)
+    for place in range(common, stop):
+        scores = permitted(logits, tokens, given[active], rules, place - 1)
+        chosen = _chosen(scores, sampling, active, before + place)
+        written = place >= own[active]
+        total[active] += scores.gather(1, chosen[:, None])[:, 0].masked_fill(over | ~written, 0.0)
         chosen = chosen.masked_fill(over, PAD)
-        out[active, common + written] = chosen
+        out[active, place] = chosen
         if looks:
             maps.append(_spread(memory, active, rows))
-        over = over | (chosen == rules.end) | (written + 1 >= rules.limits(active))
-        if written + 1 == rules.longest or bool(over.all()):
+        over = over | written & (chosen == rules.end) | (place + 1 >= ends[active])
+        if place + 1 == stop or bool(over.all()):
             break
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
         if int(over.sum()) >= 0.25 * len(over):  # rows that ended are not computed any more
             going = (~over).nonzero()[:, 0]
             memory, tokens, active, over = memory.kept(going, going), tokens[going], active[going], over[going]
         logits, memory = model.step(tokens[:, -1:], memory)
-    out = _cut(out, rules.end, common)
+    out = out[:, : max(1, int(lengths(out).max()))]
     seen = torch.stack(maps, dim=1) if maps else total.new_zeros(rows, 0, 0)
-    seen = torch.nn.functional.pad(seen, (0, 0, common, out.shape[1] - common - seen.shape[1])) if looks else seen
+    if looks:
+        seen = torch.nn.functional.pad(seen, (0, 0, common, out.shape[1] - common - seen.shape[1]))
+        new = (torch.arange(out.shape[1], device=device) >= own[:, None]) & (out != PAD)
+        seen = seen.masked_fill(~new[:, :, None], 0.0)
     return Written(out[:, None], total[:, None], seen[:, None])
 
 
@@ -97,8 +106,10 @@ def _chosen(scores: Tensor, sampling: Sampling, rows: Tensor, place: int) -> Ten
     share = share.masked_fill(before >= sampling.top_p, 0.0)
     upto = share.cumsum(-1)
     luck = RowChance(sampling.seed, place, rows).uniform(Draw.TOKEN)
-    which = torch.searchsorted(upto, luck * upto[:, -1:], right=True).clamp(max=int(scores.shape[-1]) - 1)
-    return token.gather(1, which)[:, 0]
+    which = torch.searchsorted(upto, luck * upto[:, -1:], right=True)
+    # Sums are rounded, so the luck may lie behind them all; what stands last has a share of 0 and may be forbidden.
+    last = ((share > 0) * torch.arange(share.shape[1], device=share.device)).amax(1, keepdim=True)
+    return token.gather(1, which.minimum(last))[:, 0]
 
 
 def _spread(memory: Memory, active: Tensor, rows: int) -> Tensor:
@@ -106,11 +117,3 @@ def _spread(memory: Memory, active: Tensor, rows: int) -> Tensor:
     whole = looked.new_zeros(rows, looked.shape[1])
     whole[active] = looked
     return whole
-
-
-def _cut(tokens: Tensor, end: int, given: int) -> Tensor:
-    """Nothing after the first ending of each row, no column that is all padding."""
-    ended = (tokens == end) & (torch.arange(tokens.shape[1], device=tokens.device) >= given)
-    after = ended.cumsum(1) - ended.int() > 0
-    tokens = tokens.masked_fill(after, PAD)
-    return tokens[:, : max(1, int((tokens != PAD).sum(1).max()))]

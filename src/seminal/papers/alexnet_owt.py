@@ -239,8 +239,9 @@ def _weight_share() -> float:
 
 def _facts() -> Iterator[Fact]:
     of = partial(Fact, variant="alexnet-owt")
-    says = f"kernels of the convolutional layers: {', '.join(map(str, FOOTNOTE))}"
-    yield of(says, "Experiments, footnote", FOOTNOTE, _kernels)
+    printed = (64, 192, 384, 384, 256)
+    says = f"kernels of the convolutional layers: {', '.join(map(str, printed))}"
+    yield of(says, "Experiments, footnote", printed, _kernels)
     yield of("as many layers as the two-tower network: 8", "Experiments", 8, _layers)
     says = "the maps have the sizes of the two-tower network's: 55, 27, 13, 13, 13"
     for name in VARIANTS:

@@ -478,7 +478,7 @@ PAPER = Paper(
         ),
         Fact("tokens said; of these masked, random, as they are", "Sec. 3.1", (0.15, 0.8, 0.1, 0.1), _masked, 0.005),
         Fact("dropout of embeddings, sub-layers, outputs, attention", "App. A.2", (0.1, 0.1, 0.1, 0.1), _dropouts),
-        Fact("the largest first weight: two times 0.02", "the authors' program", 2 * SPREAD, _first_weights, 1e-4),
+        Fact("the largest first weight: two times 0.02", "the authors' program", 0.04, _first_weights, 1e-4),
     ),
     results=tuple(_results()),
 )

@@ -272,12 +272,12 @@ def _connections(layers: int) -> int:
     return sum(read)
 
 
-def _widths(name: str) -> list[int]:
+def _widths(name: str) -> list[float]:
     """Maps made by the first convolution, by the first bottleneck, and by each transition for all that it reads."""
     convolutions = {n: m for n, m in on_meta(build, VARIANTS[name]).named_modules() if isinstance(m, nn.Conv2d)}
     squeezes = [m for n, m in convolutions.items() if n.startswith("transitions")]
     found = [convolutions["conv0"], *(m for n, m in convolutions.items() if n == "blocks.0.0.bottleneck.conv")]
-    return [m.out_channels for m in found] + [int(m.in_channels / m.out_channels) for m in squeezes]
+    return [float(m.out_channels) for m in found] + [m.in_channels / m.out_channels for m in squeezes]
 
 
 def _start() -> float:
@@ -294,8 +294,8 @@ def _facts() -> Iterator[Fact]:
         yield Fact(f"{millions} M parameters", "Table 2", millions * 1e6, measure, 5e4, name)
     measure = partial(count, build, VARIANTS["densenet201"])
     yield Fact("20 M parameters", "Sec. 4.4", 20e6, measure, 5e5, "densenet201")
-    for name, config in VARIANTS.items():
-        where, sizes = ("Table 1", IMAGENET) if config.large_stem else ("Sec. 3", CIFAR)
+    for name in VARIANTS:
+        where, sizes = ("Sec. 3", CIFAR) if "-k" in name else ("Table 1", IMAGENET)
         yield Fact(
             f"sizes of the maps: {', '.join(map(str, sizes))}", where, sizes, partial(_sizes, name), variant=name
         )

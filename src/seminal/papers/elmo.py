@@ -326,7 +326,8 @@ def _millions(name: str) -> float:
 
 def _multiply_adds() -> int:
     """Of 5 words, by hand: letters, highways, projection; LSTMs; and one word in the softmax of each direction."""
-    letters = sum(LETTER * k * (K - k + 1) * 2048 // share for k, share in SHARES.items())
+    widths = {1: 32, 2: 32, 3: 64, 4: 128, 5: 256, 6: 512, 7: 1024}  # filters over k of 50 letters of 16 numbers
+    letters = sum(16 * k * (50 - k + 1) * n for k, n in widths.items())
     word = letters + 2 * 2 * 2048**2 + 2048 * 512
     return 5 * (word + 2 * 2 * (4 * 4096 * (512 + 512) + 4096 * 512) + 2 * 512)
 

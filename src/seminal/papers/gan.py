@@ -292,6 +292,12 @@ def _dropouts() -> list[int]:
     return [sum(isinstance(layer, nn.Dropout) for layer in part.modules()) for part in parts]
 
 
+def _noise() -> int:
+    model = on_meta(build, VARIANTS["gan"])
+    assert isinstance(model, Adversarial)
+    return model.noise(1).shape[1]
+
+
 def _units(name: str) -> list[int]:
     """Units of the linear layers of G and then of D, pieces included."""
     layers = on_meta(build, VARIANTS[name]).modules()
@@ -357,8 +363,8 @@ def _facts() -> Iterator[Fact]:
     says = "dropout in the discriminator; noise enters the generator at its bottom layer only"
     yield Fact(says, "Sec. 5", (0, 3), _dropouts, variant="gan")
     says = "100 numbers of noise, 1200, 1200 and 784 units; maxout layers of 240 units with 5 pieces, twice, and 1 unit"
-    sizes = (1200, 1200, 784, 1200, 1200, 1)
-    yield Fact(says, f"{CODE}, mnist.yaml", sizes, partial(_units, "gan"), variant="gan")
+    sizes = (100, 1200, 1200, 784, 1200, 1200, 1)
+    yield Fact(says, f"{CODE}, mnist.yaml", sizes, lambda: [_noise(), *_units("gan")], variant="gan")
     says = "8000 and 8000 units; 500 maxout units with 5 pieces, and 1 unit"
     where = f"{CODE}, cifar10_convolutional.yaml"
     yield Fact(says, where, (8000, 8000, 2500, 1), partial(_units, "gan-convolutional"), variant="gan-convolutional")

@@ -292,7 +292,13 @@ VARIANTS = {
 
 IMAGENET = ((256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7))  # after each stage
 NARROW = ((16, 32, 32), (32, 16, 16), (64, 8, 8))
-CIFAR = {1: NARROW, 2: NARROW, 3: ((64, 32, 32), (128, 16, 16), (256, 8, 8))}  # by layers per unit
+WIDE = ((64, 32, 32), (128, 16, 16), (256, 8, 8))  # of bottlenecks
+MAPS = {
+    "preresnet110": NARROW,
+    "preresnet164": WIDE,
+    "preresnet110-1layer": NARROW,
+    **dict.fromkeys(("preresnet152", "preresnet200"), IMAGENET),
+}
 
 
 def _maps(name: str) -> list[tuple[int, ...]]:
@@ -341,9 +347,9 @@ def _facts() -> Iterator[Fact]:
     for name, millions in {"resnet164": 1.7, "preresnet164": 1.7, "resnet1001": 10.2, "preresnet1001": 10.2}.items():
         measure = partial(weights, build, VARIANTS[name])
         yield Fact(f"{millions} M parameters", "Table 4", millions * 1e6, measure, 5e4, name)
-    for name, config in PRINTED.items():
+    for name in PRINTED:
         if name.startswith("pre") and name != "preresnet1001":  # seconds, for the maps of 164 layers
-            maps = IMAGENET if config.large_stem else CIFAR[config.layers]
+            maps = MAPS[name]
             says = f"after the stages: {', '.join('×'.join(map(str, shape)) for shape in maps)}"
             yield Fact(says, "appendix and ref. [1]", maps, partial(_maps, name), variant=name)
         depth = int(name.split("-")[0].removeprefix("pre").removeprefix("resnet"))

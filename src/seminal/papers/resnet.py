@@ -309,12 +309,12 @@ def _facts() -> Iterator[Fact]:
         name = f"resnet{6 * n + 2}"
         measure = partial(count, build, VARIANTS[name])
         yield Fact(f"{millions} M parameters", "Table 6", millions * 1e6, measure, digit, name)
-    for name, config in VARIANTS.items():
-        where, maps = ("Table 1", IMAGENET) if config.large_stem else ("Sec. 4.2", CIFAR)
-        maps = BOTTLENECK if config.bottleneck else maps
+    for name in VARIANTS:
+        depth = int("".join(c for c in name.split("-")[0] if c.isdigit()))
+        where, maps = ("Table 1", IMAGENET) if depth in (18, 34, 50, 101, 152) else ("Sec. 4.2", CIFAR)
+        maps = BOTTLENECK if depth in (50, 101, 152) else maps
         says = f"conv1 and stages: {', '.join('×'.join(map(str, shape)) for shape in maps)}"
         yield Fact(says, where, maps, partial(_maps, name), variant=name)
-        depth = int("".join(c for c in name.split("-")[0] if c.isdigit()))
         yield Fact(f"{depth} layers with weights", where, depth, partial(_depth, name), variant=name)
     says = "option A has no extra parameter and no extra multiply-add over the plain network"
     yield Fact(says, "Sec. 4.1", (0, 0), partial(_extra, "resnet34-a"), variant="resnet34-a")

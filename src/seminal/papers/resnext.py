@@ -301,12 +301,13 @@ def _facts() -> Iterator[Fact]:
             c * (256 * d + 9 * d * d + d * 256),
         )
         yield Fact(says, "Eq. 4", formula, partial(_template, c, d))
-        widths = [c * d * 2**i for i in range(4)]
+        printed = {1: 64, 2: 80, 4: 96, 8: 112, 32: 128}[c]  # Table 2: width of the group convolution
+        widths = [printed * 2**i for i in range(4)]
         says = f"grouped convolutions of {c}×{d}d have {', '.join(map(str, widths))} channels"
         yield Fact(says, "Tables 1 and 2", widths, partial(_widths, c, d), variant=f"resnext50-{c}x{d}d")
-    for name, config in PRINTED.items():
+    for name in PRINTED:
         if name in ("resnext50-1x64d", "resnext50-32x4d", "resnext101-32x4d", "resnext29-8x64d"):
-            maps = IMAGENET if config.large_stem else CIFAR
+            maps = CIFAR if name.startswith("resnext29") else IMAGENET
             says = f"conv1 and stages: {', '.join('×'.join(map(str, shape)) for shape in maps)}"
             yield Fact(says, "Table 1 and appendix A", maps, partial(_maps, name), variant=name)
         depth = int(name.split("-")[0].removeprefix("resnext"))

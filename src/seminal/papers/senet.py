@@ -245,11 +245,9 @@ def _added(name: str) -> int:
     return sum(m.weight.numel() for layer in ("reduce", "expand") for m in _gates(name, layer))
 
 
-def _formula(name: str) -> float:
-    """Eq. 5: N_s blocks with C_s channels in stage s."""
-    config, backbone = VARIANTS[name], VARIANTS[name].backbone
-    assert isinstance(backbone, resnet.Config | resnext.Config)
-    return 2 / config.reduction * sum(n * (256 * 2**s) ** 2 for s, n in enumerate(backbone.blocks))
+def _formula(blocks: tuple[int, ...]) -> float:
+    """Eq. 5: r = 16, and N_s blocks with C_s channels in stage s."""
+    return 2 / 16 * sum(n * (256 * 2**s) ** 2 for s, n in enumerate(blocks))
 
 
 def _widths(name: str) -> list[tuple[int, int]]:
@@ -292,8 +290,10 @@ def _opened() -> float:
 
 
 def _facts() -> Iterator[Fact]:
-    for name in ("se-resnet50", "se-resnet101", "se-resnet152", "se-resnext50-32x4d", "se-resnext101-32x4d"):
-        yield Fact("2/r Σ N C² weights more", "Eq. 5", _formula(name), partial(_added, name), variant=name)
+    blocks = {"se-resnet50": (3, 4, 6, 3), "se-resnet101": (3, 4, 23, 3), "se-resnet152": (3, 8, 36, 3)}
+    blocks |= {"se-resnext50-32x4d": (3, 4, 6, 3), "se-resnext101-32x4d": (3, 4, 23, 3)}
+    for name, numbers in blocks.items():
+        yield Fact("2/r Σ N C² weights more", "Eq. 5", _formula(numbers), partial(_added, name), variant=name)
     widths = ((16, 256), (32, 512), (64, 1024), (128, 2048))
     for name in ("se-resnet50", "se-resnext50-32x4d"):
         says = f"outputs of the layers of the gates, by stage: {widths}"

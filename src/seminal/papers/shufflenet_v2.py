@@ -256,15 +256,14 @@ def _groups(name: str) -> int:
 
 
 def _facts() -> Iterator[Fact]:
-    for name, millions, weights in zip(SMALL, (41, 146, 299, 591), (1.4, 2.3, 3.5, 7.4)):
+    widths = ((48, 96, 192, 1024), (116, 232, 464, 1024), (176, 352, 704, 1024), (244, 488, 976, 2048))
+    for name, millions, weights, (a, b, c, last) in zip(SMALL, (41, 146, 299, 591), (1.4, 2.3, 3.5, 7.4), widths):
         # With the pooling: without it 0.5× has 40.48. With halves in the first unit, as torchvision has it, the others
         # would have 145.0, 295.8 and 583.4.
         says = f"{millions} million multiply-adds"
         yield Fact(says, "Table 5", millions * 1e6, partial(_work, name), 0.5e6, name)
         yield Fact(f"{weights} M weights", "Table 5", weights * 1e6, partial(count, build, VARIANTS[name]), 5e4, name)
-        config = VARIANTS[name]
-        a, b, c = config.widths
-        maps = ((24, 112, 112), (24, 56, 56), (a, 28, 28), (b, 14, 14), (c, 7, 7), (config.last, 7, 7))
+        maps = ((24, 112, 112), (24, 56, 56), (a, 28, 28), (b, 14, 14), (c, 7, 7), (last, 7, 7))
         says = f"conv1, pooling, stages, conv5: {', '.join('×'.join(map(str, shape)) for shape in maps)}"
         yield Fact(says, "Table 5", maps, partial(_maps, name), variant=name)
     # The name counts 16 · 3 convolutions, conv1 and fc, as ResNet-50's does; conv6 would be the 51st layer.

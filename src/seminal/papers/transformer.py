@@ -452,6 +452,11 @@ def _printed_sizes() -> tuple[int, ...]:
         return x.shape[-1], queries.shape[1], keys.shape[-1], values.shape[-1], layer.feed_forward.inner(x).shape[-1]
 
 
+def _stacks() -> tuple[int, int]:
+    model = Transformer(replace(BASE, vocabulary=8))
+    return len(model.encoder.layers), len(model.decoder)
+
+
 PAPER = Paper(
     title="Attention Is All You Need",
     authors="Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin",
@@ -478,7 +483,7 @@ PAPER = Paper(
             "layers of each stack",
             "Sec. 3.1",
             (6, 6),
-            lambda: (BASE.layers, len(Transformer(replace(BASE, vocabulary=8)).decoder)),
+            _stacks,
         ),
         Fact("PE(p + 7) is a linear function of PE(p): largest error", "Sec. 3.5", 0.0, _of_shift, within=1e-6),
         Fact(

@@ -207,6 +207,7 @@ PARAMETERS = {"small": 4_651_600, "medium": 19_775_200, "large": 66_022_000}
 MULTIPLY_ADDS = {"small": 20 * 2_640_000, "medium": 35 * 13_260_000, "large": 35 * 51_000_000}
 TABLE_1 = {"small": (120.7, 114.5), "medium": (86.2, 82.7), "large": (82.2, 78.4)}
 SETTINGS = {"small": (200, 2, 0.1), "medium": (650, 2, 0.05), "large": (1500, 2, 0.04)}
+DROPPED = {"medium": 0.5, "large": 0.65}
 
 
 class _Drops(TorchDispatchMode):
@@ -260,9 +261,9 @@ def _facts(row: str) -> list[Fact]:
         fact("multiply-adds of a window", where, MULTIPLY_ADDS[row], lambda: work(LanguageModel, config)),
         fact("units, layers, first values up to", "Sec. 4.1", SETTINGS[row], lambda: _settings(config), 0.005),
     ]
-    if config.dropout:
+    if row in DROPPED:
         says = "share dropped on the way up, and on the way to the next word"
-        facts.append(fact(says, "Sec. 4.1", (config.dropout, 0.0), lambda: _dropped(config), 0.005))
+        facts.append(fact(says, "Sec. 4.1", (DROPPED[row], 0.0), lambda: _dropped(config), 0.005))
     return facts
 
 

@@ -159,8 +159,10 @@ def continued(model: nn.Module, encoder: StreamEncoder, ask: GenerateAsk, config
     while left > 0:
         given = whole if whole.shape[1] < window else whole[:, -(window // 2) :]
         rules = Rules(longest=min(left, window - given.shape[1]), no_repeat=ask.no_repeat, end=-1)
-        found = write(model, None, given, rules, ask.sampling).tokens[:, 0, given.shape[1] :]  # type: ignore[arg-type]
-        whole, left = torch.cat([whole, found], dim=1), left - rules.longest
+        before = whole.shape[1] - given.shape[1]
+        found = write(model, None, given, rules, ask.sampling, before=before)  # type: ignore[arg-type]
+        whole = torch.cat([whole, found.tokens[:, 0, given.shape[1] :]], dim=1)
+        left -= rules.longest
     return [encoder.shown(row[len(first) - len(prompt) :]) for row in whole.tolist()]
 
 

@@ -32,7 +32,8 @@ class Neighbours:
     each row's group, (B, m + S); ``model(read)`` those of all words.
 
     Noise is drawn k times for each pair in the papers. Here the S words drawn by a group of rows serve each of its pairs,
-    with the weight k / S: the same loss on average, with less spread, and as one matrix product.
+    with the weight k / S: the same loss on average, with less spread, and as one matrix product. To be scored, each row
+    meets the one noise word of its own, so that the score depends neither on the batches nor on the processes.
     """
 
     reads: str = "word"  # "word": skip-gram; "around": CBOW
@@ -58,8 +59,8 @@ class Neighbours:
         loss = self.losses(model, batch).sum()
         yield Turn("model", loss, loss.new_tensor(float(len(batch["word"]))))
 
-    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(B,) of each word."""
+    def losses(self, model: nn.Module, batch: Batch, shared: bool = True) -> Tensor:
+        """(B,) of each word, beside the noise of its whole group or of its own alone."""
         word, around = batch["word"][:, None], batch["around"]
         skips = self.reads == "word"
         read, said = (word, around) if skips else (around, word)
@@ -68,17 +69,19 @@ class Neighbours:
             scores = model(read).float()
             losses = scores.logsumexp(1, keepdim=True) - scores.gather(1, said)
             return (losses * real).sum(1)
-        scores = model(read, said, in_groups(batch["noise"])).float()
+        grouped = in_groups if shared else _alone
+        scores = model(read, said, grouped(batch["noise"])).float()
         mine, theirs = scores[:, : said.shape[1]], scores[:, said.shape[1] :]
         if self.output == "nce":
             log_said = batch["log_around"] if skips else batch["log_word"][:, None]
             mine = log_odds(mine, log_said, self.negatives)
-            theirs = log_odds(theirs, for_rows(in_groups(batch["log_noise"]), len(theirs)), self.negatives)
+            theirs = log_odds(theirs, for_rows(grouped(batch["log_noise"]), len(theirs)), self.negatives)
         noise = self.negatives * noise_losses(theirs).mean(1)  # of one pair
         return (real_losses(mine) * real).sum(1) + real.sum(1) * noise
 
     def score(self, model: nn.Module, batch: Batch) -> Sums:
-        losses = self.losses(model, batch).double()
+        word = batch["word"]
+        losses = (self.losses(model, batch, shared=False) if len(word) else word).double()  # a process may have no row
         return {"loss": losses.sum(), "words": losses.new_tensor(float(len(losses)))}
 
     def summary(self, sums: Sums) -> dict[str, float]:
@@ -92,3 +95,8 @@ class Neighbours:
         found = cosine(table[batch["word"]], table)
         found[:, : len(SPECIAL)] = -1.0
         return {"cosine": found}
+
+
+def _alone(values: Tensor) -> Tensor:
+    """(rows, 1): each row (rows,) is a group."""
+    return values[:, None]

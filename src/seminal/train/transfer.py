@@ -40,10 +40,24 @@ def keep_still(model: nn.Module, transfer: Transfer | None) -> None:
     inside a part all of which learns."""
     if transfer is None or not transfer.frozen:
         return
-    learns = {module: [p.requires_grad for p in module.parameters()] for module in model.modules()}
-    for module, flags in learns.items():
-        if not any(flags):
-            module.eval()
-    for module, flags in learns.items():
-        if flags and all(flags):
-            module.train()
+    _, still, learning = _parts(model)
+    for part in still:
+        part.eval()
+    for part in learning:
+        part.train()
+
+
+def _parts(module: nn.Module) -> tuple[set[bool], list[nn.Module], list[nn.Module]]:
+    """Whether parameters of ``module`` learn: all, none or some; and its largest parts none of which learns, and all of
+    which learns. It is asked at each step, and each parameter is looked at once."""
+    learns = {p.requires_grad for p in module.parameters(recurse=False)}
+    still: list[nn.Module] = []
+    learning: list[nn.Module] = []
+    for child in module.children():
+        found, *parts = _parts(child)
+        learns |= found
+        still += parts[0]
+        learning += parts[1]
+    if True not in learns:
+        return learns, [module], []
+    return (learns, still, learning) if False in learns else (learns, [], [module])

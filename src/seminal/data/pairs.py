@@ -18,7 +18,7 @@ from seminal.data import lines as text_lines
 from seminal.data.split import Fold, Holdout
 from seminal.data.text_rows import ALL, CHUNK, Known, cut_note, divided, learned_from, split_of
 from seminal.data.token_batches import Epochs, in_order
-from seminal.data.token_store import TokenStore, stored
+from seminal.data.token_store import TokenStore, digest, stored
 from seminal.data.vocabulary import Vocabulary, learned
 from seminal.pieces.tokens import BEGIN, END
 
@@ -84,6 +84,11 @@ class PairsSource:
             source, target = self._sides[order.split]
             batch = {"source": source.padded(mine), "target": target.padded(mine), "index": torch.from_numpy(mine)}
             yield {name: values.to(self._device) for name, values in batch.items()}
+
+    def digests(self) -> dict[str, str]:
+        """What tells the pairs of each split from others in the same lines."""
+        stores = {split: [(side.flat, side.starts) for side in sides] for split, sides in self._sides.items()}
+        return {split: digest(*source, *target) for split, (source, target) in stores.items()}
 
     def name(self, split: str, index: int) -> str:
         """ "train.en:17": the file, and the line."""

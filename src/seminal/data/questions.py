@@ -219,7 +219,9 @@ def windows_of(encoder: QuestionEncoder, part: Questions) -> Windows:
 
     store = stored(chunks())
     texts, ids = [part.asked[row].text for row in number], np.array([part.asked[row].id for row in number])
-    rows = TextRows(texts, part.place, ids, store, np.array(targets, dtype=np.int64))
+    # Only the first answer is learned from; scores know them all.
+    answered = repr([question.answers for question in part.asked])
+    rows = TextRows(texts, part.place, ids, store, np.array(targets, dtype=np.int64), beside=answered)
     by_question = [places[question.context] for question in part.asked]
     return Windows(part.asked, np.array(number), np.array(shifts), by_question, rows)
 

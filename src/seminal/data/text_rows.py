@@ -19,7 +19,7 @@ from seminal.core import Batch, DataSpec, Encoder, Order, Reading, UserError
 from seminal.data import lines as text_lines
 from seminal.data.split import Fold, Holdout
 from seminal.data.token_batches import Epochs
-from seminal.data.token_store import TokenStore
+from seminal.data.token_store import TokenStore, digest
 from seminal.data.vocabulary import SPACE, Vocabulary
 from seminal.pieces.tokens import BEGIN, END, NOTHING, UNKNOWN
 
@@ -145,6 +145,7 @@ class TextRows:
     tokens: TokenStore
     targets: np.ndarray | TokenStore  # a class or a number for each text; or a class for each token, counted from 1
     choices: int = 1  # rows of ``tokens`` that belong to one text
+    beside: str = ""  # what is true of the texts, and in none of the above
 
     @property
     def lengths(self) -> np.ndarray:
@@ -164,6 +165,12 @@ class TextRows:
             classes = self.targets.padded(rows) - 1
             return classes.masked_fill(classes < 0, NOTHING)
         return torch.from_numpy(self.targets[rows])
+
+    def digest(self) -> str:
+        """What tells these rows from others, as far as a model sees it."""
+        targets = self.targets
+        said = (targets.flat, targets.starts) if isinstance(targets, TokenStore) else (targets,)
+        return digest(self.tokens.flat, self.tokens.starts, *said, beside=self.beside)
 
     def class_counts(self, classes: int) -> tuple[int, ...]:
         """(classes,) texts, or tokens, of each class."""
@@ -219,6 +226,10 @@ class TextSource:
             part = self.parts[order.split]
             batch = {"input": part.input(rows), "target": part.target(rows), "index": torch.from_numpy(rows)}
             yield {name: values.to(self._device) for name, values in batch.items()}
+
+    def digests(self) -> dict[str, str]:
+        """What tells the rows of each split, texts and what is said of them, from others in the same lines."""
+        return {split: part.digest() for split, part in self.parts.items()}
 
     def name(self, split: str, index: int) -> str:
         """ "train.tsv:17": the file, and the line."""

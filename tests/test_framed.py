@@ -220,6 +220,19 @@ def test_two_columns_may_be_named_and_a_name_may_hold_a_comma(tmp_path: Path):
         assert source.parts["train"].texts[0] == wanted
 
 
+def test_a_column_of_text_that_is_not_read_is_told(tmp_path: Path):
+    lines = "".join(f"{i},one {i},two {i},{'yn'[i % 2]}\n" for i in range(30))
+    (tmp_path / "x.csv").write_text(f"id,s1,s2,label\n{lines}")
+    told = "not read of x.csv: `s2`, which holds text too"
+    for reading, pairs in ((READING, " (--text s1,s2 reads pairs)"), (UNFRAMED, "")):
+        assert told + pairs in labelled.read(tmp_path / "x.csv", reading, LabelledAsk(text="s1")).spec.notes
+    both = labelled.read(tmp_path / "x.csv", READING, LabelledAsk(text="s1,s2"))
+    assert not any("not read" in note for note in both.spec.notes)
+    known = Known(both.encoder(""), both.spec.classes, whole=True)
+    with pytest.raises(UserError, match=r"are the two texts.*: write --source s1,s2"):
+        labelled.read(tmp_path / "x.csv", READING, LabelledAsk(known=known))
+
+
 @pytest.mark.parametrize("task", ["MRPC", "QNLI", "MNLI"])
 def test_a_model_that_reads_one_text_reads_the_first_and_says_so(tmp_path: Path, task):
     source = labelled.read(glue(tmp_path, task), UNFRAMED, LabelledAsk())
@@ -233,6 +246,14 @@ def test_a_model_that_reads_one_text_reads_the_first_and_says_so(tmp_path: Path,
     [
         ("test.tsv", table(GLUE["SST-2"][1], ("0",), 5), {}, "which column of test.tsv is the label"),
         ("x.tsv", "id\tlabel\n7\ta\n8\tb\n", {}, "which column of x.tsv is the text"),
+        ("x.csv", "s1,s2,label\na b,c,x\n", {}, "write --text with a name, or --text s1,s2 for pairs"),
+        (
+            "x.csv",
+            "id,s1,s2,label\n1,a b,c,x\n",
+            {"task": "pair"},
+            "which columns .* two texts.*: write --text s1,s2 with",
+        ),
+        ("x.csv", "a,b,c,label\n1,a b,c,x\n", {"task": "pair"}, "write --text FIRST,SECOND with their names"),
         ("x.tsv", "a b\tx\nc d\ty\n", {"task": "pair"}, "--task pair needs two texts.*2 columns without names"),
         (
             "x.tsv",

@@ -351,7 +351,8 @@ def test_only_the_texts_of_a_table_are_read_to_predict(tmp_path, name, content, 
     ("content", "count", "why"),
     [
         ("a\tb\tc\nd\te\tf\n", 2, "name its columns sentence1 and sentence2"),
-        ("a\tb\tc\nd\te\tf\n", 1, "has 3 columns"),
+        ("a\tb\tc\nd\te\tf\n", 1, r"which column.*`a`, `b`, `c`: name it text \(or sentence"),
+        ("id\tlabel\tc\nd\te\tf\n", 1, "name it text"),
         ("text\tlabel\nwhole\t1\nbroken\n", 1, "line 3 has 1 column, and the first line has 2"),
     ],
 )
@@ -359,3 +360,11 @@ def test_a_table_whose_texts_cannot_be_told_is_refused(tmp_path, content, count,
     (tmp_path / "mine.tsv").write_text(content)
     with pytest.raises(UserError, match=why):
         texts_of(text_table(tmp_path / "mine.tsv"), None, count)
+
+
+def test_the_runs_own_names_are_told_where_texts_are_looked_for(tmp_path):
+    (tmp_path / "mine.tsv").write_text("a\tb\tc\nd\te\tf\n")
+    for own, count, why in (("s1", 1, "name it s1, as in"), ("s1,s2", 2, "name its columns s1 and s2, as in training")):
+        with pytest.raises(UserError, match=why) as refused:
+            texts_of(text_table(tmp_path / "mine.tsv"), own, count)
+        assert "--text" not in str(refused.value)

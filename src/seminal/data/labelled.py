@@ -15,7 +15,7 @@ import numpy as np
 
 from seminal.core import Batch, Reading, UserError
 from seminal.data import lines as text_lines
-from seminal.data.labelled_columns import UNDECIDED, Columns, columns_of, listed
+from seminal.data.labelled_columns import UNDECIDED, Columns, columns_of, left_out, listed
 from seminal.data.labelled_table import ENDINGS, TextTable, text_table
 from seminal.data.labelled_target import TextTarget, are_numbers, classes, known_target, numbers
 from seminal.data.split import Fold, Holdout
@@ -211,7 +211,13 @@ def _parts(path: Path, pairs: bool, ask: LabelledAsk, notes: list[str]) -> tuple
     files = files_in(path, ENDINGS, ask.known)
     first = next(iter(files))
     table = text_table(files[first])
-    columns = _wanted(table, columns_of(table, ask.text, ask.target), pairs, ask, notes)
+    two = ask.task == "pair" or (ask.whole and pairs)
+    counts = (2,) if two else (1, 2) if pairs and not ask.whole else (1,)
+    flag = "--source" if ask.whole else "--text"  # as `eval` and `train` call it
+    columns = columns_of(table, ask.text, ask.target, counts=counts, flag=flag)
+    if not ask.whole:
+        notes += left_out(table, columns, pairs)
+    columns = _wanted(table, columns, pairs, ask, notes)
     if columns.header_guessed:
         notes.append(f"the first line of {table.place} was read as names of columns: {', '.join(table.records[0])}")
     parts = {first: _rows(table, columns, ask.on_bad_row, notes)}

@@ -110,8 +110,7 @@ def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> Tex
     """
     notes: list[str] = []
     known = ask.known
-    wanted = known.encoder.choices if known and isinstance(known.encoder, ChoicesEncoder) else None
-    parts = _parts(files_in(path, ENDINGS, known), ask.on_bad_row, notes, wanted)
+    parts = _parts(files_in(path, ENDINGS, known), ask.on_bad_row, notes)
     first = next(iter(parts.values()))
     if "val" not in parts and not (known and known.whole):
         marks = (ask.split or Holdout(0.1)).assign(first.labels, stratify=False)
@@ -121,14 +120,16 @@ def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> Tex
     shown = rows.get("val") or next(iter(rows.values()))
     notes += unknown_note(shown.place, encoder.text, shown.tokens.flat)
     notes.append(f"{encoder.text.kind}: {len(encoder.text):,} tokens, {learned_from(known)}")
-    classes = known.classes if known and known.classes else first.names
+    # Each ending has a score of its own, so a run reads any number of them; its own names are those of its own number.
+    classes = known.classes if known and len(known.classes) == len(first.names) else first.names
     return TextSource(
         spec_of(text_lines.title(path), "choices", rows, encoder.text, classes, notes), encoder, rows, device
     )
 
 
-def _parts(files: Mapping[str, Path], on_bad_row: str, notes: list[str], wanted: int | None) -> dict[str, Choices]:
+def _parts(files: Mapping[str, Path], on_bad_row: str, notes: list[str]) -> dict[str, Choices]:
     parts: dict[str, Choices] = {}
+    wanted: int | None = None  # all files have as many endings as the first
     for split, file in files.items():
         if parts and split != "val" and _column(text_table(file), LABELS) is None:
             notes.append(f"{file.name} left out: it has no labels")

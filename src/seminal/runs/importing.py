@@ -10,11 +10,11 @@ from torch import Tensor
 
 from seminal.core import DataSpec, Precision, UserError
 from seminal.data.image_encoder import ImageEncoder
-from seminal.data.lines import lines
 from seminal.pieces.measure import example_size, on_meta, parameters
 from seminal.report.terminal import say
 from seminal.runs.asks import DataAsk, ImportAsk, RunAsk
 from seminal.runs.borrowing import as_in_file
+from seminal.runs.class_names import class_names
 from seminal.runs.folder import RunFolder
 from seminal.runs.importing_text import import_text
 from seminal.runs.machine import command_line
@@ -97,15 +97,7 @@ def _labels(classes: str | None, outputs: int) -> tuple[str, ...]:
 
             return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
         return tuple(f"class {i}" for i in range(outputs))
-    path = Path(classes).expanduser()
-    words = list(lines(path)) if path.is_file() else classes.split(",")
-    names = tuple(word.strip() for word in words if word.strip())
-    if len(names) != outputs:
-        raise UserError(f"--classes names {len(names)} classes, and the weights have {outputs} outputs: name them all.")
-    twins = [name for name in names if names.count(name) > 1]
-    if twins:
-        raise UserError(f"--classes names `{twins[0]}` more than once, and each class needs a name of its own.")
-    return names
+    return class_names(classes, outputs)
 
 
 def _written(ask: ImportAsk, paper: str, config: Any, labels: tuple[str, ...]) -> RunFolder:

@@ -318,6 +318,23 @@ def test_what_does_not_fit_is_refused_in_a_sentence(peers, tmp_path, name, setti
     assert not (tmp_path / "runs").exists()
 
 
+def test_what_is_no_such_network_is_told_as_what_it_is(peers, tmp_path):
+    theirs_in(peers, tmp_path)
+    imported(tmp_path)
+    alone = tmp_path / "tokens"
+    alone.mkdir()
+    for file in (tmp_path / "theirs").glob("tokenizer*"):
+        (alone / file.name).write_bytes(file.read_bytes())
+    for words, says in (
+        (("theirs", "--as", "gpt2"), "`model_type` is bert, and only gpt2 is known here"),
+        (("runs/own", "--as", "bert"), "runs/own is the folder of a run already"),
+        (("runs/own", "--as", "resnet18"), "runs/own is the folder of a run already"),
+        (("tokens", "--as", "bert"), "tokens holds neither weights nor a config.json"),
+    ):
+        found = typed("import", *words, folder=tmp_path)
+        assert (found.code, says in found.err) == (2, True), found.err
+
+
 def test_a_vocabulary_of_another_model_is_refused(peers, tmp_path):
     theirs_in(peers, tmp_path)
     (tmp_path / "other.txt").write_text((tmp_path / "tokens.txt").read_text() + "one\ntwo\nthree\nfour\n")

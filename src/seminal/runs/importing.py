@@ -31,6 +31,11 @@ def import_weights(ask: ImportAsk) -> int:
     """Make a run folder of the weights in a file. Nothing in the file is run."""
     variant = ask.variant
     paper, card = paper_of(variant)
+    if (Path(ask.file).expanduser() / "recipe.json").exists():
+        raise UserError(
+            f"{ask.file} is the folder of a run already, which every verb reads as it is: leave `import` out, as in `seminal "
+            f"train {variant} DATA --from {ask.file}`."
+        )
     if reading_of(paper, variant):
         return import_text(ask)
     for flag, given in (("--tokenizer", ask.tokenizer is not None), ("--pairs", ask.pairs)):

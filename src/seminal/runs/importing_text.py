@@ -34,7 +34,7 @@ from seminal.runs.machine import command_line
 from seminal.runs.plan import Plan
 from seminal.runs.shelf import paper_of, papers, reading_of, recipes_of
 from seminal.weights.matching import config_from, config_in, fit, has_config
-from seminal.weights.reading import checkpoint
+from seminal.weights.reading import checkpoint, holds_weights
 
 # What a config.json calls our special tokens; the first that it tells counts.
 PARTS = {PAD: ("pad_token_id",), BEGIN: ("decoder_start_token_id", "bos_token_id"), END: ("eos_token_id",)}
@@ -120,8 +120,8 @@ def _read(ask: ImportAsk) -> _Known:
     paper, card = paper_of(ask.variant)
     reading, path = reading_of(paper, ask.variant), Path(ask.file).expanduser()
     assert reading is not None
-    tokenizer = _tokenizer(ask, path, paper)
     told = _told(path)
+    tokenizer = _tokenizer(ask, path, paper)
     config = card.variants[ask.variant]
     config = config_from(told, paper, config) if told else config
     state, dialect = checkpoint(path), DIALECTS.get(ask.dialect or "", ask.dialect)
@@ -161,6 +161,8 @@ def _told(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         return {}
     found = [read_json(path / name) for name in ("generation_config.json", "config.json") if (path / name).exists()]
+    if not (path / "config.json").exists() and not holds_weights(path):
+        raise UserError(f"{path} holds neither weights nor a config.json: give a folder or a file that holds weights.")
     if not (path / "config.json").exists() or not all(isinstance(part, dict) for part in found):
         raise UserError(
             f"{path} has no config.json that tells the sizes of the network: give the file of weights alone."

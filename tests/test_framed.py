@@ -597,3 +597,15 @@ def test_models_that_read_one_form_refuse_the_tasks_of_others(tmp_path: Path):
     glue(tmp_path / "MRPC", "MRPC")
     refused = typed("train", "lstm", "MRPC", "--task", "pair", folder=tmp_path)
     assert (refused.code, "--task pair is for models that read every form of text" in refused.err) == (2, True)
+
+
+def test_the_folder_of_a_run_is_no_data(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text("{}")
+    for model in ("bert-tiny", "lstm", "resnet20", "mlp"):
+        refused = typed("train", model, "run", folder=tmp_path)
+        assert (refused.code, "run is the folder of a run" in refused.err) == (2, True), refused.err
+        assert "write --from run to start from its weights" in " ".join(refused.err.split())
+    (tmp_path / "film.avi").write_text("a film")
+    refused = typed("train", "bert-tiny", "film.avi", folder=tmp_path)
+    assert refused.err.count(".txt") == 1

@@ -99,7 +99,9 @@ def test_a_tenth_is_held_out_and_long_rows_are_cut_and_told(tmp_path: Path):
     source = read(swag(tmp_path / "swag.csv", 30), reading, TextAsk())
     assert dict(source.spec.counts) == {"train": 27, "val": 3}
     assert source.spec.longest == {"text": 12}
-    assert any("cut to their first 12 tokens" in note for note in source.spec.notes)
+    cut = "endings with what is before them of swag.csv ({}) cut to their first 12 tokens"
+    for split in ("train", "val"):
+        assert any(cut.format(split) in note for note in source.spec.notes)
 
 
 @pytest.mark.parametrize(

@@ -318,6 +318,30 @@ def test_bad_rows_are_left_out_where_the_user_says_so(tmp_path: Path):
     assert sum(source.spec.counts.values()) == len(ROWS)
 
 
+def test_each_kind_of_bad_row_is_told_with_its_first_line(tmp_path: Path):
+    path = tmp_path / "x.tsv"
+    bad = ["\tgood", "a film\t", "\tbad", "alone"]
+    path.write_text("\n".join(["text\tlabel", *bad, *(f"{text}\t{label}" for text, label in ROWS)]) + "\n")
+    notes = read(path, READING, LabelledAsk(on_bad_row="skip")).spec.notes
+    told = "line 2 has no text (and 1 more), line 3 has no label, line 5 has 1 column, and the first line has 2"
+    assert f"4 rows of x.tsv left out: {told}" in notes
+
+
+def test_what_is_cut_is_told_of_each_split_by_its_name(tmp_path: Path):
+    long = [(f"{text} {'word ' * 30}", label) for text, label in ROWS]
+    path = table(tmp_path / "x.tsv", long)
+    source = read(path, replace(READING, longest=10), LabelledAsk())
+    cut = [note for note in source.spec.notes if "cut to their first" in note]
+    assert [note.partition(" cut")[0] for note in cut] == [
+        f"{count} texts of x.tsv ({split})" for split, count in source.spec.counts.items()
+    ]
+    folder = tmp_path / "films"
+    for split in ("train", "val"):
+        table(folder / f"{split}.tsv", long)
+    notes = read(folder, replace(READING, longest=10), LabelledAsk()).spec.notes
+    assert any(f"{len(ROWS)} texts of train.tsv cut" in note for note in notes), "another file, another name"
+
+
 def test_a_very_long_cell_is_read(tmp_path: Path):
     path = table(tmp_path / "x.csv", [*ROWS, ("word " * 40_000, "good")], between="\t")
     source = read(path, replace(READING, longest=10), LabelledAsk())

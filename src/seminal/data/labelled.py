@@ -28,7 +28,9 @@ from seminal.data.text_rows import (
     divided,
     files_in,
     framed,
+    kinds,
     learned_from,
+    places,
     read_rows,
     spec_of,
     spelled,
@@ -126,7 +128,8 @@ def read(path: Path, reading: Reading, ask: LabelledAsk, device: str = "cpu") ->
     for split, part in parts.items():
         parts[split] = _without_strange(part, target, ask.on_bad_row, notes)
     encoder = _encoder(parts, reading, ask)
-    rows = {split: _encoded(encoder, part, target, notes) for split, part in parts.items()}
+    called = places(parts)
+    rows = {split: _encoded(encoder, part, target, called[split], notes) for split, part in parts.items()}
     shown = rows["val" if "val" in rows else first]
     notes += unknown_note(shown.place, encoder.text, shown.tokens.flat)
     notes.append(f"{encoder.text.kind}: {len(encoder.text):,} tokens, {learned_from(ask.known)}")
@@ -166,7 +169,7 @@ def _encoder(parts: Mapping[str, _Rows], reading: Reading, ask: LabelledAsk) -> 
     return LabelledEncoder(text, reading.longest, reading.framed, pair)
 
 
-def _encoded(encoder: LabelledEncoder, part: _Rows, target: TextTarget, notes: list[str]) -> TextRows:
+def _encoded(encoder: LabelledEncoder, part: _Rows, target: TextTarget, called: str, notes: list[str]) -> TextRows:
     lengths: list[int] = []
 
     def chunks() -> Iterator[list[list[int]]]:
@@ -176,7 +179,7 @@ def _encoded(encoder: LabelledEncoder, part: _Rows, target: TextTarget, notes: l
             yield rows
 
     tokens = stored(chunks())
-    notes += cut_note(part.place, np.array(lengths), encoder.longest, "texts")
+    notes += cut_note(called, np.array(lengths), encoder.longest, "texts")
     shown = [" ‖ ".join(texts) for texts in part.texts]
     return TextRows(shown, part.place, part.numbers, tokens, target.codes(part.labels))
 
@@ -273,7 +276,9 @@ def _rows(table: TextTable, columns: Columns, on_bad_row: str, notes: list[str])
             f"{table.place}, line {line} {bad[line]}{more}: mend it, or leave such rows out with --on-bad-row skip."
         )
     if bad:
-        notes.append(f"{len(bad):,} rows of {table.place} left out: line {min(bad)} {bad[min(bad)]}")
+        notes.append(
+            f"{len(bad):,} rows of {table.place} left out: {kinds([(f'line {n}', bad[n]) for n in sorted(bad)])}"
+        )
     if not texts:
         raise UserError(f"{table.place} has no row with a text and a label: is it the right file?")
     return _Rows(texts, labels, np.array(numbers), table.place)

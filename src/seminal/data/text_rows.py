@@ -6,6 +6,7 @@ A batch holds ``input`` (rows, S), ``target`` (rows,) or (rows, S), and ``index`
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from seminal.pieces.tokens import BEGIN, END, NOTHING, UNKNOWN
 
 ALL = "all"  # what the one split is called where nobody names any
 CHUNK = 10_000  # texts encoded at once
+KINDS = 4  # of bad rows that are told
 COUNTED = 1 << 22  # tokens looked at at once: there may be more than memory holds
 _SPLIT = {"train": r"train(ing)?", "val": r"val|valid|((validation|dev)(_matched)?)"}
 _OTHER = re.compile(r"test.*|(validation|dev)_mismatched", re.IGNORECASE)  # of MultiNLI, which has two to validate on
@@ -121,6 +123,9 @@ def _named(folder: Path, endings: Sequence[str], before: str = "") -> dict[str, 
 class Split(Protocol):
     """One split as text, whatever is said of it."""
 
+    @property
+    def place(self) -> str: ...
+
     def kept(self, rows: np.ndarray) -> Self:
         """Only some of the rows."""
 
@@ -133,6 +138,24 @@ def divided(parts: Mapping[str, AnySplit], marks: np.ndarray, what: str, notes: 
     held = {mark: parts["train"].kept(np.flatnonzero(marks == mark)) for mark in ("train", "val")}
     notes.append(f"split made here: {(marks == 'val').sum():,} of {len(marks):,} {what} held out for validation")
     return held | {split: part for split, part in parts.items() if split != "train"}
+
+
+def places(parts: Mapping[str, AnySplit]) -> dict[str, str]:
+    """What notes call each split: its file, with its own name behind where a file holds several."""
+    files = Counter(part.place for part in parts.values())
+    named = {split: f" ({split})" if files[part.place] > 1 else "" for split, part in parts.items()}
+    return {split: part.place + named[split] for split, part in parts.items()}
+
+
+def kinds(bad: Sequence[tuple[str, str]]) -> str:
+    """ "line 3 has no text (and 2 more), line 8 has no label": what is wrong with rows (which, what), each kind with the
+    first of it."""
+    counts = Counter(what for _, what in bad)
+    firsts = {what: which for which, what in reversed(bad)}
+    told = [
+        f"{firsts[what]} {what}" + (f" (and {count - 1} more)" if count > 1 else "") for what, count in counts.items()
+    ]
+    return ", ".join(told[:KINDS]) + (f" and {len(told) - KINDS} kinds more" if len(told) > KINDS else "")
 
 
 @dataclass(frozen=True, eq=False)

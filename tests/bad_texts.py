@@ -178,7 +178,7 @@ TEXTS: list[tuple[str, str, tuple[str, ...], Change]] = [
     ("a size that is no number", IMPORT, ("`n_layer`", "'two'"), theirs(setting("n_layer", "two"))),
     ("sizes that are not those of the weights", IMPORT, ("transformer.h.1", "lacks"), theirs(setting("n_layer", 2))),
     ("an ending that is no token", IMPORT, ("`eos_token_id`", "50256"), theirs(setting("eos_token_id", 50256))),
-    ("names of classes for a language model", f"{IMPORT} --classes a,b", ("--classes", "pictures"), theirs()),
+    ("names of classes for a language model", f"{IMPORT} --classes a,b", ("--classes", "no classes"), theirs()),
     (
         "a tokeniser for a model of pictures",
         "import a.pth --as resnet18 --tokenizer b",

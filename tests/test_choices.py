@@ -99,7 +99,9 @@ def test_a_tenth_is_held_out_and_long_rows_are_cut_and_told(tmp_path: Path):
     source = read(swag(tmp_path / "swag.csv", 30), reading, TextAsk())
     assert dict(source.spec.counts) == {"train": 27, "val": 3}
     assert source.spec.longest == {"text": 12}
-    assert any("cut to their first 12 tokens" in note for note in source.spec.notes)
+    cut = "endings with what is before them of swag.csv ({}) cut to their first 12 tokens"
+    for split in ("train", "val"):
+        assert any(cut.format(split) in note for note in source.spec.notes)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +136,13 @@ def test_the_run_says_how_many_endings_there_are(tmp_path: Path):
     again = read(plain(tmp_path / "plain.jsonl", 5), READING, TextAsk(known=known))
     assert (again.spec.classes, dict(again.spec.counts)) == (source.spec.classes, {"all": 5})
     (tmp_path / "two.csv").write_text("context,choice0,choice1,label\na,b,c,0\n")
-    with pytest.raises(UserError, match=r"two\.csv has 2 endings in each row, and 4 are read here"):
-        read(tmp_path / "two.csv", READING, TextAsk(known=known))
+    two = read(tmp_path / "two.csv", READING, TextAsk(known=known))
+    assert two.spec.classes == ("choice0", "choice1"), "each ending has a score of its own, so any number can be scored"
+    assert next(iter(two.batches(Order("all", 100))))["input"].shape[:2] == (1, 2)
+    swag(tmp_path / "both" / "train.csv")
+    (tmp_path / "both" / "val.csv").write_text("context,choice0,choice1,label\na,b,c,0\n")
+    with pytest.raises(UserError, match=r"val\.csv has 2 endings in each row, and 4 are read here"):
+        read(tmp_path / "both", READING, TextAsk())
     with pytest.raises(UserError, match=r"two\.csv has 2 endings"):
         list(source.encoder("").encode([str(tmp_path / "two.csv")], 8))
     with pytest.raises(UserError, match="there is no file a house: give a table"):
@@ -143,6 +150,9 @@ def test_the_run_says_how_many_endings_there_are(tmp_path: Path):
     fine_tuned = read(swag(tmp_path / "again.csv"), READING, TextAsk(known=Known(source.encoder(""))))
     assert isinstance(fine_tuned.encoder(""), ChoicesEncoder)
     assert fine_tuned.encoder("").text == source.encoder("").text
+    (tmp_path / "more.csv").write_text("context,choice0,choice1,label\n" + "a house,b,c,0\n" * 9)
+    more = read(tmp_path / "more.csv", READING, TextAsk(known=Known(source.encoder(""))))
+    assert more.spec.classes == ("choice0", "choice1")
 
 
 # ---------------------------------------------------------------------------------------------------------------- the task
@@ -199,5 +209,13 @@ def test_choices_from_end_to_end(tmp_path: Path):
     ]
     guesses = {line["row"].rpartition(":")[2]: line["predicted"] for line in table}
     assert {line["input"].rpartition(":")[2]: list(line)[1] for line in said} == guesses
+    # Rows with fewer endings are scored too, and learned from without a new head.
+    lines = [f"the {NOUNS[n % 5]},falls on the {NOUNS[n % 5]},falls on the {NOUNS[(n + 1) % 5]},0" for n in range(40)]
+    (tmp_path / "two.csv").write_text("\n".join(["context,choice0,choice1,label", *lines]) + "\n")
+    two = json.loads(done("eval", "runs/swag", "--data", "two.csv", "--json", folder=tmp_path))
+    assert 0 <= two["accuracy"] <= 1
+    assert two["loss"] == pytest.approx(0.69, abs=0.3), "of two endings, not of four"
+    command = ("train", "bert-tiny", "two.csv", "--from", "runs/swag", "--epochs", "1", *QUICK, "--name", "two")
+    assert "a new head" not in done(*command, folder=tmp_path)
     assert "Worst mistakes" in (tmp_path / "runs" / "swag" / "report.html").read_text()
     assert "sentences to be ended" in typed("explain", "runs/swag", "ask.csv", folder=tmp_path).err

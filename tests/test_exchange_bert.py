@@ -177,6 +177,27 @@ def test_classes_come_in_with_their_names(peers, tmp_path):
     assert torch.equal(torch.tensor(encoder.text.given.order)[row], asked["input_ids"])
 
 
+def test_the_user_names_the_classes_that_have_no_names(peers, tmp_path):
+    theirs_in(peers, tmp_path, "BertForSequenceClassification")
+    changed(tmp_path, id2label={str(i): f"LABEL_{i}" for i in range(3)})
+    assert "--classes gives them some" in imported(tmp_path)
+    (tmp_path / "films.tsv").write_text("text\tlabel\nthe small ship\tbad\nthe RED house\tgood\n")
+    said = typed("eval", "runs/own", "--data", "films.tsv", folder=tmp_path)
+    assert "`bad`, `good`, which the run never saw (it knows LABEL_0, LABEL_1, LABEL_2)" in said.err, said.err
+    assert "--classes" not in imported(tmp_path, "--classes", "bad,ok,good", name="named")
+    found = json.loads(done("predict", "runs/named", LINES[0], "--json", folder=tmp_path))
+    assert set(found) == {"input", "bad", "ok", "good"}
+    assert "top1" in json.loads(done("eval", "runs/named", "--data", "films.tsv", "--json", folder=tmp_path))
+
+
+def test_the_user_says_among_how_many_endings_is_chosen(peers, tmp_path):
+    theirs_in(peers, tmp_path, "BertForMultipleChoice")
+    imported(tmp_path, "--classes", "first,second")
+    (tmp_path / "ends.csv").write_text("context,choice0,choice1\nthe ship,waits,falls\n")
+    found = json.loads(done("predict", "runs/own", "ends.csv", "--json", folder=tmp_path))
+    assert set(found) == {"input", "first", "second"}
+
+
 def test_numbers_are_in_the_users_own_units(peers, tmp_path):
     theirs, tokenizer = theirs_in(
         peers, tmp_path, "BertForSequenceClassification", id2label={0: "score"}, label2id={"score": 0}
@@ -283,7 +304,9 @@ def changed(folder, **settings):
             (),
             "the file lacks cls.predictions.bias, cls.predictions.transform.dense.weight",
         ),
-        ("BertModel", {}, ("--classes", "a,b"), "--classes belongs to pictures"),
+        ("BertForMaskedLM", {}, ("--classes", "a,b"), "and these weights are for plain text: leave it out"),
+        ("BertForSequenceClassification", {}, ("--classes", "a,b"), "names 2 classes, and the weights have 3 outputs"),
+        ("BertForMultipleChoice", {}, ("--classes", "a"), "a choice is made among 2 or more"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(peers, tmp_path, name, settings, words, says):
@@ -293,6 +316,23 @@ def test_what_does_not_fit_is_refused_in_a_sentence(peers, tmp_path, name, setti
     assert found.code == 2
     assert says in found.err, found.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_no_such_network_is_told_as_what_it_is(peers, tmp_path):
+    theirs_in(peers, tmp_path)
+    imported(tmp_path)
+    alone = tmp_path / "tokens"
+    alone.mkdir()
+    for file in (tmp_path / "theirs").glob("tokenizer*"):
+        (alone / file.name).write_bytes(file.read_bytes())
+    for words, says in (
+        (("theirs", "--as", "gpt2"), "`model_type` is bert, and only gpt2 is known here"),
+        (("runs/own", "--as", "bert"), "runs/own is the folder of a run already"),
+        (("runs/own", "--as", "resnet18"), "runs/own is the folder of a run already"),
+        (("tokens", "--as", "bert"), "tokens holds neither weights nor a config.json"),
+    ):
+        found = typed("import", *words, folder=tmp_path)
+        assert (found.code, says in found.err) == (2, True), found.err
 
 
 def test_a_vocabulary_of_another_model_is_refused(peers, tmp_path):

@@ -220,6 +220,19 @@ def test_two_columns_may_be_named_and_a_name_may_hold_a_comma(tmp_path: Path):
         assert source.parts["train"].texts[0] == wanted
 
 
+def test_a_column_of_text_that_is_not_read_is_told(tmp_path: Path):
+    lines = "".join(f"{i},one {i},two {i},{'yn'[i % 2]}\n" for i in range(30))
+    (tmp_path / "x.csv").write_text(f"id,s1,s2,label\n{lines}")
+    told = "not read of x.csv: `s2`, which holds text too"
+    for reading, pairs in ((READING, " (--text s1,s2 reads pairs)"), (UNFRAMED, "")):
+        assert told + pairs in labelled.read(tmp_path / "x.csv", reading, LabelledAsk(text="s1")).spec.notes
+    both = labelled.read(tmp_path / "x.csv", READING, LabelledAsk(text="s1,s2"))
+    assert not any("not read" in note for note in both.spec.notes)
+    known = Known(both.encoder(""), both.spec.classes, whole=True)
+    with pytest.raises(UserError, match=r"are the two texts.*: write --source s1,s2"):
+        labelled.read(tmp_path / "x.csv", READING, LabelledAsk(known=known))
+
+
 @pytest.mark.parametrize("task", ["MRPC", "QNLI", "MNLI"])
 def test_a_model_that_reads_one_text_reads_the_first_and_says_so(tmp_path: Path, task):
     source = labelled.read(glue(tmp_path, task), UNFRAMED, LabelledAsk())
@@ -233,6 +246,14 @@ def test_a_model_that_reads_one_text_reads_the_first_and_says_so(tmp_path: Path,
     [
         ("test.tsv", table(GLUE["SST-2"][1], ("0",), 5), {}, "which column of test.tsv is the label"),
         ("x.tsv", "id\tlabel\n7\ta\n8\tb\n", {}, "which column of x.tsv is the text"),
+        ("x.csv", "s1,s2,label\na b,c,x\n", {}, "write --text with a name, or --text s1,s2 for pairs"),
+        (
+            "x.csv",
+            "id,s1,s2,label\n1,a b,c,x\n",
+            {"task": "pair"},
+            "which columns .* two texts.*: write --text s1,s2 with",
+        ),
+        ("x.csv", "a,b,c,label\n1,a b,c,x\n", {"task": "pair"}, "write --text FIRST,SECOND with their names"),
         ("x.tsv", "a b\tx\nc d\ty\n", {"task": "pair"}, "--task pair needs two texts.*2 columns without names"),
         (
             "x.tsv",
@@ -355,7 +376,7 @@ def test_a_long_sentence_is_cut_between_two_words_and_told(tmp_path: Path):
     assert whole == 2 + 9 * each
     assert sum(firsts) == (20 - 2) // each
     assert tokens == [BEGIN, *encoder.text.encode([" ".join(words[: sum(firsts)])])[0], END]
-    assert any("1 sentences of x.conll cut to their first 20 tokens" in note for note in source.spec.notes)
+    assert any("1 sentences of x.conll (train) cut to their first 20 tokens" in note for note in source.spec.notes)
     (tokens,), (firsts,), _ = tagged.TaggedEncoder(encoder.text, 4, framed=True).rows([words])
     assert (len(tokens), firsts) == (4, [0, 1, 0, 0]), "of a word that is too long itself, what there is room for"
 
@@ -576,3 +597,15 @@ def test_models_that_read_one_form_refuse_the_tasks_of_others(tmp_path: Path):
     glue(tmp_path / "MRPC", "MRPC")
     refused = typed("train", "lstm", "MRPC", "--task", "pair", folder=tmp_path)
     assert (refused.code, "--task pair is for models that read every form of text" in refused.err) == (2, True)
+
+
+def test_the_folder_of_a_run_is_no_data(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text("{}")
+    for model in ("bert-tiny", "lstm", "resnet20", "mlp"):
+        refused = typed("train", model, "run", folder=tmp_path)
+        assert (refused.code, "run is the folder of a run" in refused.err) == (2, True), refused.err
+        assert "write --from run to start from its weights" in " ".join(refused.err.split())
+    (tmp_path / "film.avi").write_text("a film")
+    refused = typed("train", "bert-tiny", "film.avi", folder=tmp_path)
+    assert refused.err.count(".txt") == 1

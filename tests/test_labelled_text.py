@@ -318,6 +318,30 @@ def test_bad_rows_are_left_out_where_the_user_says_so(tmp_path: Path):
     assert sum(source.spec.counts.values()) == len(ROWS)
 
 
+def test_each_kind_of_bad_row_is_told_with_its_first_line(tmp_path: Path):
+    path = tmp_path / "x.tsv"
+    bad = ["\tgood", "a film\t", "\tbad", "alone"]
+    path.write_text("\n".join(["text\tlabel", *bad, *(f"{text}\t{label}" for text, label in ROWS)]) + "\n")
+    notes = read(path, READING, LabelledAsk(on_bad_row="skip")).spec.notes
+    told = "line 2 has no text (and 1 more), line 3 has no label, line 5 has 1 column, and the first line has 2"
+    assert f"4 rows of x.tsv left out: {told}" in notes
+
+
+def test_what_is_cut_is_told_of_each_split_by_its_name(tmp_path: Path):
+    long = [(f"{text} {'word ' * 30}", label) for text, label in ROWS]
+    path = table(tmp_path / "x.tsv", long)
+    source = read(path, replace(READING, longest=10), LabelledAsk())
+    cut = [note for note in source.spec.notes if "cut to their first" in note]
+    assert [note.partition(" cut")[0] for note in cut] == [
+        f"{count} texts of x.tsv ({split})" for split, count in source.spec.counts.items()
+    ]
+    folder = tmp_path / "films"
+    for split in ("train", "val"):
+        table(folder / f"{split}.tsv", long)
+    notes = read(folder, replace(READING, longest=10), LabelledAsk()).spec.notes
+    assert any(f"{len(ROWS)} texts of train.tsv cut" in note for note in notes), "another file, another name"
+
+
 def test_a_very_long_cell_is_read(tmp_path: Path):
     path = table(tmp_path / "x.csv", [*ROWS, ("word " * 40_000, "good")], between="\t")
     source = read(path, replace(READING, longest=10), LabelledAsk())
@@ -351,7 +375,8 @@ def test_only_the_texts_of_a_table_are_read_to_predict(tmp_path, name, content, 
     ("content", "count", "why"),
     [
         ("a\tb\tc\nd\te\tf\n", 2, "name its columns sentence1 and sentence2"),
-        ("a\tb\tc\nd\te\tf\n", 1, "has 3 columns"),
+        ("a\tb\tc\nd\te\tf\n", 1, r"which column.*`a`, `b`, `c`: name it text \(or sentence"),
+        ("id\tlabel\tc\nd\te\tf\n", 1, "name it text"),
         ("text\tlabel\nwhole\t1\nbroken\n", 1, "line 3 has 1 column, and the first line has 2"),
     ],
 )
@@ -359,3 +384,11 @@ def test_a_table_whose_texts_cannot_be_told_is_refused(tmp_path, content, count,
     (tmp_path / "mine.tsv").write_text(content)
     with pytest.raises(UserError, match=why):
         texts_of(text_table(tmp_path / "mine.tsv"), None, count)
+
+
+def test_the_runs_own_names_are_told_where_texts_are_looked_for(tmp_path):
+    (tmp_path / "mine.tsv").write_text("a\tb\tc\nd\te\tf\n")
+    for own, count, why in (("s1", 1, "name it s1, as in"), ("s1,s2", 2, "name its columns s1 and s2, as in training")):
+        with pytest.raises(UserError, match=why) as refused:
+            texts_of(text_table(tmp_path / "mine.tsv"), own, count)
+        assert "--text" not in str(refused.value)

@@ -188,7 +188,7 @@ def broken(folder: Path, change: str) -> Path:
         ("blank", {"on_bad_row": "skip"}, "train.en has no pair with text on both sides"),
         ("one", {}, "1 row cannot be divided"),
         ("", {"vocabulary": 5000}, "no more than [0-9]+ tokens, and 5,000 were asked for"),
-        ("", {"longest": 3}, "every pair of train.en is longer than 3 tokens: write a larger --max-length"),
+        ("", {"longest": 3}, r"every pair of train.en \(train\) is longer than 3 tokens: write a larger --max-length"),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(tmp_path: Path, change, asked, says):

@@ -113,7 +113,7 @@ def test_universal_dependencies(tmp_path: Path):
 def test_long_sentences_are_cut_and_told(tmp_path: Path):
     source = read(conll(tmp_path / "x.conll"), replace(READING, longest=4), TextAsk())
     assert source.spec.longest == {"text": 4}
-    assert any("sentences of x.conll cut to their first 4 tokens" in note for note in source.spec.notes)
+    assert any("sentences of x.conll (train) cut to their first 4 tokens" in note for note in source.spec.notes)
     assert max(map(len, kept_lengths(source))) == 4
 
 

@@ -29,7 +29,9 @@ from seminal.data.text_rows import (
     divided,
     files_in,
     framed,
+    kinds,
     learned_from,
+    places,
     spec_of,
     unknown_note,
 )
@@ -110,25 +112,27 @@ def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> Tex
     """
     notes: list[str] = []
     known = ask.known
-    wanted = known.encoder.choices if known and isinstance(known.encoder, ChoicesEncoder) else None
-    parts = _parts(files_in(path, ENDINGS, known), ask.on_bad_row, notes, wanted)
+    parts = _parts(files_in(path, ENDINGS, known), ask.on_bad_row, notes)
     first = next(iter(parts.values()))
     if "val" not in parts and not (known and known.whole):
         marks = (ask.split or Holdout(0.1)).assign(first.labels, stratify=False)
         parts = divided(parts, marks, "rows", notes)
     encoder = _encoder(parts, reading, ask)
-    rows = {split: _encoded(encoder, part, notes) for split, part in parts.items()}
+    called = places(parts)
+    rows = {split: _encoded(encoder, part, called[split], notes) for split, part in parts.items()}
     shown = rows.get("val") or next(iter(rows.values()))
     notes += unknown_note(shown.place, encoder.text, shown.tokens.flat)
     notes.append(f"{encoder.text.kind}: {len(encoder.text):,} tokens, {learned_from(known)}")
-    classes = known.classes if known and known.classes else first.names
+    # Each ending has a score of its own, so a run reads any number of them; its own names are those of its own number.
+    classes = known.classes if known and len(known.classes) == len(first.names) else first.names
     return TextSource(
         spec_of(text_lines.title(path), "choices", rows, encoder.text, classes, notes), encoder, rows, device
     )
 
 
-def _parts(files: Mapping[str, Path], on_bad_row: str, notes: list[str], wanted: int | None) -> dict[str, Choices]:
+def _parts(files: Mapping[str, Path], on_bad_row: str, notes: list[str]) -> dict[str, Choices]:
     parts: dict[str, Choices] = {}
+    wanted: int | None = None  # all files have as many endings as the first
     for split, file in files.items():
         if parts and split != "val" and _column(text_table(file), LABELS) is None:
             notes.append(f"{file.name} left out: it has no labels")
@@ -149,9 +153,9 @@ def _encoder(parts: Mapping[str, Choices], reading: Reading, ask: TextAsk) -> Ch
     )
 
 
-def _encoded(encoder: ChoicesEncoder, part: Choices, notes: list[str]) -> TextRows:
+def _encoded(encoder: ChoicesEncoder, part: Choices, called: str, notes: list[str]) -> TextRows:
     tokens, lengths = encoder.tokens(part)
-    notes += cut_note(part.place, lengths, encoder.longest, "endings with what is before them")
+    notes += cut_note(called, lengths, encoder.longest, "endings with what is before them")
     return TextRows(
         [" … ".join(row) for row in zip(part.beginnings, map(" / ".join, part.endings))],
         part.place,
@@ -200,7 +204,9 @@ def choices_in(path: Path, on_bad_row: str, notes: list[str], wanted: int | None
             f"{table.place}, line {min(bad)} {bad[min(bad)]}{more}: mend it, or leave such rows out with --on-bad-row skip."
         )
     if bad:
-        notes.append(f"{len(bad):,} rows of {table.place} left out: line {min(bad)} {bad[min(bad)]}")
+        notes.append(
+            f"{len(bad):,} rows of {table.place} left out: {kinds([(f'line {n}', bad[n]) for n in sorted(bad)])}"
+        )
     if not kept:
         raise UserError(f"{table.place} has no row: is it the right file?")
     beginnings, texts, labels, numbers = zip(*kept)

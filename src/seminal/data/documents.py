@@ -39,7 +39,7 @@ from seminal.data.document_text import Documents, Unit, found_in, parted
 from seminal.data.split import Fold, Holdout
 from seminal.data.text_rows import Known, framed, learned_from, spelled, unknown_note
 from seminal.data.token_batches import buckets, divisible, in_order, shared
-from seminal.data.token_store import TokenStore, stored
+from seminal.data.token_store import TokenStore, digest, stored
 from seminal.data.vocabulary import Vocabulary, learned
 from seminal.pieces.chance import RowChance
 from seminal.pieces.masking import masked
@@ -117,6 +117,11 @@ class DocumentSource:
             # Every rank hides tokens in the whole batch, because each row tells how many there are in all of it.
             batch = self._batch(order.split, rows, some, RowChance(seed, number, index)) | {"index": index}
             yield {name: values[mine].to(self._device) for name, values in batch.items()}
+
+    def digests(self) -> dict[str, str]:
+        """What tells the documents of each split from others in the same lines."""
+        parts = self.parts.items()
+        return {split: digest(part.tokens.flat, part.tokens.starts, part.units.documents) for split, part in parts}
 
     def name(self, split: str, index: int) -> str:
         """ "train.txt:17": the file, and the line in which the row begins."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from seminal.core import Batch, Reading, UserError
 from seminal.data import lines as text_lines
-from seminal.data.labelled_columns import UNDECIDED, Columns, columns_of, listed
+from seminal.data.labelled_columns import UNDECIDED, Columns, columns_of, left_out, listed
 from seminal.data.labelled_table import ENDINGS, TextTable, text_table
 from seminal.data.labelled_target import TextTarget, are_numbers, classes, known_target, numbers
 from seminal.data.split import Fold, Holdout
@@ -28,7 +28,9 @@ from seminal.data.text_rows import (
     divided,
     files_in,
     framed,
+    kinds,
     learned_from,
+    places,
     read_rows,
     spec_of,
     spelled,
@@ -130,7 +132,8 @@ def read(path: Path, reading: Reading, ask: LabelledAsk, device: str = "cpu") ->
     for split, part in parts.items():
         parts[split] = _without_strange(part, target, ask.on_bad_row, notes)
     encoder = _encoder(parts, reading, ask)
-    rows = {split: _encoded(encoder, part, target, notes) for split, part in parts.items()}
+    called = places(parts)
+    rows = {split: _encoded(encoder, part, target, called[split], notes) for split, part in parts.items()}
     shown = rows["val" if "val" in rows else first]
     notes += unknown_note(shown.place, encoder.text, shown.tokens.flat)
     notes.append(f"{encoder.text.kind}: {len(encoder.text):,} tokens, {learned_from(ask.known)}")
@@ -170,7 +173,7 @@ def _encoder(parts: Mapping[str, _Rows], reading: Reading, ask: LabelledAsk) -> 
     return LabelledEncoder(text, reading.longest, reading.framed, pair)
 
 
-def _encoded(encoder: LabelledEncoder, part: _Rows, target: TextTarget, notes: list[str]) -> TextRows:
+def _encoded(encoder: LabelledEncoder, part: _Rows, target: TextTarget, called: str, notes: list[str]) -> TextRows:
     lengths: list[int] = []
 
     def chunks() -> Iterator[list[list[int]]]:
@@ -180,7 +183,7 @@ def _encoded(encoder: LabelledEncoder, part: _Rows, target: TextTarget, notes: l
             yield rows
 
     tokens = stored(chunks())
-    notes += cut_note(part.place, np.array(lengths), encoder.longest, "texts")
+    notes += cut_note(called, np.array(lengths), encoder.longest, "texts")
     shown = [" ‖ ".join(texts) for texts in part.texts]
     return TextRows(shown, part.place, part.numbers, tokens, target.codes(part.labels))
 
@@ -215,7 +218,13 @@ def _parts(path: Path, pairs: bool, ask: LabelledAsk, notes: list[str]) -> tuple
     files = files_in(path, ENDINGS, ask.known)
     first = next(iter(files))
     table = text_table(files[first])
-    columns = _wanted(table, columns_of(table, ask.text, ask.target), pairs, ask, notes)
+    two = ask.task == "pair" or (ask.whole and pairs)
+    counts = (2,) if two else (1, 2) if pairs and not ask.whole else (1,)
+    flag = "--source" if ask.whole else "--text"  # as `eval` and `train` call it
+    columns = columns_of(table, ask.text, ask.target, counts=counts, flag=flag)
+    if not ask.whole:
+        notes += left_out(table, columns, pairs)
+    columns = _wanted(table, columns, pairs, ask, notes)
     if columns.header_guessed:
         notes.append(f"the first line of {table.place} was read as names of columns: {', '.join(table.records[0])}")
     parts = {first: _rows(table, columns, ask.on_bad_row, notes)}
@@ -271,7 +280,9 @@ def _rows(table: TextTable, columns: Columns, on_bad_row: str, notes: list[str])
             f"{table.place}, line {line} {bad[line]}{more}: mend it, or leave such rows out with --on-bad-row skip."
         )
     if bad:
-        notes.append(f"{len(bad):,} rows of {table.place} left out: line {min(bad)} {bad[min(bad)]}")
+        notes.append(
+            f"{len(bad):,} rows of {table.place} left out: {kinds([(f'line {n}', bad[n]) for n in sorted(bad)])}"
+        )
     if not texts:
         raise UserError(f"{table.place} has no row with a text and a label: is it the right file?")
     return _Rows(texts, labels, np.array(numbers), table.place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from seminal.core import UserError
@@ -62,22 +62,57 @@ class Columns:
         return replace(self, names=None)
 
 
-def columns_of(table: TextTable, text: str | None, label: str | None) -> Columns:
-    """The columns of a table. ``text`` and ``label`` are the names the user gave: of two texts with a comma between."""
+def columns_of(
+    table: TextTable, text: str | None, label: str | None, *, counts: Sequence[int] = (1,), flag: str = "--text"
+) -> Columns:
+    """The columns of a table. ``text`` and ``label`` are the names the user gave: of two texts with a comma between.
+    ``counts``: how many texts a row may have; ``flag``: how the user names their columns."""
     texts = _asked(table, text) if text else _known_texts(table)
     lower = [name.strip().lower() for name in table.names]
     place = _named(table, label) if label else next((lower.index(name) for name in LABELS if name in lower), None)
     if not texts and place is None:
         return _without_names(table)
-    if len(table.names) == 2 and not any(map(NUMBERS.fullmatch, lower)):  # what is not the one is the other
+    if len(table.names) == 2 and not any(map(_counts_rows, lower)):  # what is not the one is the other
         texts = texts or tuple(at for at in (0, 1) if at != place)
         place = next((at for at in (0, 1) if at not in texts), None) if place is None else place
     if not texts or place is None or place in texts:
-        flag, what = ("--text", "text") if not texts else ("--target", "label")
+        if not texts:
+            raise UserError(_which_texts(table, label, counts, flag))
         raise UserError(
-            f"which column of {table.place} is the {what}? It has {listed(table.names)}: write {flag} with a name."
+            f"which column of {table.place} is the label? It has {listed(table.names)}: write --target with a name."
         )
     return Columns(texts, place, (*(table.names[at] for at in texts), table.names[place]))
+
+
+def _which_texts(table: TextTable, label: str | None, counts: Sequence[int], flag: str) -> str:
+    """What to write where no column has a name by which it is known for a text."""
+    labels = {label} if label else set(LABELS)
+    others = [name for name in table.names if name.strip().lower() not in labels and not _counts_rows(name)]
+    pair = f"{flag} {','.join(others)}" if len(others) == 2 else f"{flag} FIRST,SECOND"
+    has = f"It has {listed(table.names)}"
+    if 1 not in counts:
+        return f"which columns of {table.place} are the two texts? {has}: write {pair} with their names."
+    pairs = f", or {pair} for pairs" if 2 in counts else ""
+    return f"which column of {table.place} is the text? {has}: write {flag} with a name{pairs}."
+
+
+def left_out(table: TextTable, columns: Columns, pairs: bool) -> list[str]:
+    """A note on columns that are not read although they hold text: most of their cells have several words. ``pairs``: two
+    columns could be read."""
+    some = table.records[1 : 1 + LOOKED] if columns.header else []
+    others = [at for at in range(len(table.names)) if at not in (*columns.texts, columns.label)]
+    several = {place: sum(len(cells[place].split()) > 1 for cells in some) for place in others}
+    found = [table.names[place] for place, count in several.items() if count > len(some) / 2]
+    if not found:
+        return []
+    hold = "which holds text too" if len(found) == 1 else "which hold text too"
+    if pairs and len(found) == len(columns.texts) == 1:
+        hold += f" (--text {table.names[columns.texts[0]]},{found[0]} reads pairs)"
+    return [f"not read of {table.place}: {listed(found)}, {hold}"]
+
+
+def _counts_rows(name: str) -> bool:
+    return NUMBERS.fullmatch(name.strip().lower()) is not None
 
 
 def texts_of(table: TextTable, text: str | None, count: int) -> list[str]:
@@ -101,13 +136,21 @@ def _unlabelled(table: TextTable, text: str | None, count: int) -> tuple[tuple[i
         return named, 1
     if len(table.names) == count:
         return tuple(range(count)), int(table.keyed)
-    if count == 1:
+    if count == 2:
+        own = _separate(table, text or "sentence1,sentence2")
+        raise UserError(
+            f"the run reads two texts of each row, and {table.place} has {listed(table.names)}: name its columns "
+            f"{' and '.join(own)}{', as in training' if text else ''}, or leave all others out."
+        )
+    try:
         found = columns_of(table, None, None)
-        return found.texts[:1], int(found.header or table.keyed)
-    raise UserError(
-        f"the run reads two texts of each row, and {table.place} has {listed(table.names)}: name its columns sentence1 and "
-        "sentence2, or leave all others out."
-    )
+    except UserError:  # which speaks of the flags of training
+        name = f"{text}, as in training" if text else f"{TEXTS[0]} (or {', '.join(TEXTS[1:4])} …)"
+        raise UserError(
+            f"which column of {table.place} is the text? It has {listed(table.names)}: name it {name}, or leave all others "
+            "out."
+        ) from None
+    return found.texts[:1], int(found.header or table.keyed)
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

@@ -25,11 +25,15 @@ class TextTarget:
     classes: tuple[str, ...] = ()
     mean: float = 0.0
     std: float = 1.0
+    known: bool = False  # the classes are those of a run
 
     def wrong(self, label: str) -> str:
         """Why this label cannot be learned; "" where it can."""
         if self.classes:
-            return "" if label in self.classes else "which no training text has"
+            if label in self.classes:
+                return ""
+            shown = f"{', '.join(self.classes[:5])}{' …' if len(self.classes) > 5 else ''}"
+            return f"which the run never saw (it knows {shown})" if self.known else "which no training text has"
         return "which is no number" if number(label) is None else ""
 
     def codes(self, labels: Sequence[str]) -> np.ndarray:
@@ -66,7 +70,7 @@ def known_target(name: str, known: Known) -> TextTarget:
     """As the run has it."""
     if known.std:
         return TextTarget(known.classes[0], mean=known.mean[0], std=known.std[0])
-    return TextTarget(name, known.classes)
+    return TextTarget(name, known.classes, known=True)
 
 
 def numbers(name: str, labels: Sequence[str], place: str) -> TextTarget:

@@ -24,6 +24,7 @@ from seminal.core import Batch, DataSpec, Order, Reading, UserError
 from seminal.data import stream
 from seminal.data.text_rows import Known
 from seminal.data.token_batches import shared
+from seminal.data.token_store import digest
 from seminal.data.vocabulary import Vocabulary
 from seminal.pieces import neighbours
 from seminal.pieces.chance import RowChance, shuffled
@@ -133,6 +134,10 @@ class NeighbourSource:
             batch = {"word": word, "around": around, "noise": noise, "index": met.lines[rows].long()}
             batch |= {f"log_{name}": logs[batch[name]] for name in ("word", "around", "noise")}
             yield {name: values.to(self._device) for name, values in batch.items()}
+
+    def digests(self) -> dict[str, str]:
+        """What tells the words of each split from others in the same lines."""
+        return {split: digest(part.tokens.numpy(), part.lines.numpy()) for split, part in self.parts.items()}
 
     def name(self, split: str, index: int) -> str:
         """ "train.txt:17": the file, and the line."""

@@ -16,9 +16,9 @@ import torch
 from seminal.core import Batch, DataSpec, Order, Reading, UserError
 from seminal.data import lines as text_lines
 from seminal.data.split import Fold, Holdout
-from seminal.data.text_rows import ALL, CHUNK, Known, cut_note, divided, learned_from, split_of
+from seminal.data.text_rows import ALL, CHUNK, Known, cut_note, divided, learned_from, places, split_of
 from seminal.data.token_batches import Epochs, in_order
-from seminal.data.token_store import TokenStore, stored
+from seminal.data.token_store import TokenStore, digest, stored
 from seminal.data.vocabulary import Vocabulary, learned
 from seminal.pieces.tokens import BEGIN, END
 
@@ -85,6 +85,11 @@ class PairsSource:
             batch = {"source": source.padded(mine), "target": target.padded(mine), "index": torch.from_numpy(mine)}
             yield {name: values.to(self._device) for name, values in batch.items()}
 
+    def digests(self) -> dict[str, str]:
+        """What tells the pairs of each split from others in the same lines."""
+        stores = {split: [(side.flat, side.starts) for side in sides] for split, sides in self._sides.items()}
+        return {split: digest(*source, *target) for split, (source, target) in stores.items()}
+
     def name(self, split: str, index: int) -> str:
         """ "train.en:17": the file, and the line."""
         return f"{self.texts[split].place}:{self.texts[split].numbers[index]}"
@@ -150,12 +155,13 @@ def read(path: Path, reading: Reading, ask: PairsAsk, device: str = "cpu") -> Pa
     encoder = _encoder(texts, reading, ask)
     sides = {split: _encoded(encoder, part) for split, part in texts.items()}
     fitting = ("train", "val") if trains else ()  # of test sets all are kept, and read as the encoder reads
+    called = places(texts)
     for split in sides.keys() - set(fitting):
-        notes += cut_note(texts[split].place, sides[split][0].lengths, encoder.longest, "sentences")
+        notes += cut_note(called[split], sides[split][0].lengths, encoder.longest, "sentences")
         sides[split] = _cut(sides[split][0], encoder.longest), sides[split][1]
     for split in fitting:
         fits = np.flatnonzero((_lengths(sides[split]) <= encoder.longest).all(1))
-        notes += _left_out(texts[split].place, len(fits), len(texts[split].source), encoder.longest)
+        notes += _left_out(called[split], len(fits), len(texts[split].source), encoder.longest)
         texts[split] = texts[split].kept(fits)
         sides[split] = sides[split][0].kept(fits), sides[split][1].kept(fits)
     notes.append(f"{encoder.source.kind}: {_sizes(encoder)}, {learned_from(ask.known)}")

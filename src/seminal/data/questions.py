@@ -30,7 +30,9 @@ from seminal.data.text_rows import (
     cut_note,
     divided,
     files_in,
+    kinds,
     learned_from,
+    places,
     spec_of,
     unknown_note,
 )
@@ -151,7 +153,8 @@ def source_of(
     """Questions as a source of batches; what was done to them is added to ``notes``."""
     windows = {split: windows_of(encoder, part) for split, part in parts.items()}
     rows = {split: part.rows for split, part in windows.items()}
-    told = [note for split, part in parts.items() for note in _notes(encoder, part, windows[split])]
+    called = places(parts)
+    told = [note for split in parts for note in _notes(encoder, parts[split], windows[split], called[split])]
     shown = rows.get("val") or next(iter(rows.values()))
     told += unknown_note(shown.place, encoder.text, shown.tokens.flat)
     spec = spec_of(name, "questions", rows, encoder.text, (), [*notes, *told])
@@ -219,7 +222,9 @@ def windows_of(encoder: QuestionEncoder, part: Questions) -> Windows:
 
     store = stored(chunks())
     texts, ids = [part.asked[row].text for row in number], np.array([part.asked[row].id for row in number])
-    rows = TextRows(texts, part.place, ids, store, np.array(targets, dtype=np.int64))
+    # Only the first answer is learned from; scores know them all.
+    answered = repr([question.answers for question in part.asked])
+    rows = TextRows(texts, part.place, ids, store, np.array(targets, dtype=np.int64), beside=answered)
     by_question = [places[question.context] for question in part.asked]
     return Windows(part.asked, np.array(number), np.array(shifts), by_question, rows)
 
@@ -233,16 +238,16 @@ def _tokens_of(question: Question, places: np.ndarray) -> tuple[int, int]:
     return (int(inside[0]), int(inside[-1])) if len(inside) else (-1, -1)
 
 
-def _notes(encoder: QuestionEncoder, part: Questions, windows: Windows) -> Iterator[str]:
+def _notes(encoder: QuestionEncoder, part: Questions, windows: Windows, called: str) -> Iterator[str]:
     count = len(windows.question)
-    yield f"{part.place}: {len(part.asked):,} questions in {count:,} windows of up to {encoder.longest} tokens"
+    yield f"{called}: {len(part.asked):,} questions in {count:,} windows of up to {encoder.longest} tokens"
     lengths = np.array([len(row) for row in encoder.text.encode([question.text for question in part.asked])])
-    yield from cut_note(part.place, lengths, encoder.room, "questions")
+    yield from cut_note(called, lengths, encoder.room, "questions")
     last = windows.rows.target(np.arange(len(windows.question)))[:, 1].numpy()
     held = set(windows.question[last > 0].tolist())
     lost = sum(bool(question.answers) and row not in held for row, question in enumerate(part.asked))
     if lost:
-        yield f"{lost:,} answers of {part.place} are too long for any window (--max-length)"
+        yield f"{lost:,} answers of {called} are too long for any window (--max-length)"
 
 
 # ------------------------------------------------------------------------------------------------------------- the file
@@ -276,7 +281,7 @@ def questions_in(path: Path, on_bad_row: str, notes: list[str], *, answered: boo
             "--on-bad-row skip."
         )
     if bad:
-        notes.append(f"{len(bad):,} questions of {path.name} left out: `{bad[0][0]}` {bad[0][1]}")
+        notes.append(f"{len(bad):,} questions of {path.name} left out: {kinds([(f'`{id}`', why) for id, why in bad])}")
     if not good:
         raise UserError(f"{path.name} asks nothing: is it the right file?")
     return Questions(list(good.values()), path.name)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from seminal.core import Order
 from seminal.pieces.chance import shuffled
+
+
+@runtime_checkable
+class Digested(Protocol):
+    """A source whose rows may change without their names, as the lines of a file do."""
+
+    def digests(self) -> Mapping[str, str]:
+        """What tells the rows of each split from others of the same names."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from seminal.data.split import Fold, Holdout
 from seminal.data.stream_text import ENDINGS, Parting, StreamText, between_words, held_out
 from seminal.data.text_rows import Known, files_in, learned_from, unknown_note
 from seminal.data.token_batches import in_order, shared
-from seminal.data.token_store import TokenStore, stored
+from seminal.data.token_store import TokenStore, digest, stored
 from seminal.data.vocabulary import Vocabulary, learned
 from seminal.pieces.chance import shuffled
 from seminal.pieces.tokens import END, PAD
@@ -129,6 +129,10 @@ class StreamSource:
             starts = shared(windows.starts[first : first + order.batch], order)
             batch = windows.batch(starts, flat) | {"index": torch.from_numpy(starts // self._encoder.longest)}
             yield {name: values.to(self._device) for name, values in batch.items()}
+
+    def digests(self) -> dict[str, str]:
+        """What tells the text of each split from others of as many lines."""
+        return {split: digest(part.tokens.flat) for split, part in self.parts.items()}
 
     def name(self, split: str, index: int) -> str:
         """ "train.txt:17": the file, and the line in which the window begins."""

@@ -131,7 +131,6 @@ class TableSource:
                 batch = augment(batch, RowChance(order.seed, order.epoch, mine))
             yield batch
 
-    @property
     def digests(self) -> dict[str, str]:
         """What tells the rows of each split, values and targets, from others in the same lines."""
         return {split: _digest(part.values, part.said) for split, part in self._parts.items()}

@@ -28,7 +28,9 @@ from seminal.data.text_rows import (
     divided,
     files_in,
     framed,
+    kinds,
     learned_from,
+    places,
     read_rows,
     spec_of,
     spelled,
@@ -118,7 +120,8 @@ def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> Tex
         parts = divided(parts, marks, "sentences", notes)
     classes = _known_classes(parts, known.classes) if known and known.classes else _classes(parts, notes)
     encoder = _encoder(parts, reading, ask)
-    rows = {split: _encoded(encoder, part, classes, notes) for split, part in parts.items()}
+    called = places(parts)
+    rows = {split: _encoded(encoder, part, classes, called[split], notes) for split, part in parts.items()}
     shown = rows.get("val") or next(iter(rows.values()))
     notes += unknown_note(shown.place, encoder.text, shown.tokens.flat)
     if reading.framed:
@@ -142,9 +145,11 @@ def _encoder(parts: Mapping[str, Sentences], reading: Reading, ask: TextAsk) -> 
     return TaggedEncoder(counted(parts["train"].words, "words", size, exactly=exactly, least=LEAST), reading.longest)
 
 
-def _encoded(encoder: TaggedEncoder, part: Sentences, classes: Sequence[str], notes: list[str]) -> TextRows:
+def _encoded(
+    encoder: TaggedEncoder, part: Sentences, classes: Sequence[str], called: str, notes: list[str]
+) -> TextRows:
     rows, firsts, lengths = encoder.rows(part.words)
-    notes += cut_note(part.place, np.array(lengths), encoder.longest, "sentences")
+    notes += cut_note(called, np.array(lengths), encoder.longest, "sentences")
     code = {name: number for number, name in enumerate(classes, 1)}  # 0: nothing is said
     targets = []
     for marks, labels in zip(firsts, part.labels):
@@ -209,7 +214,9 @@ def _sentences(path: Path, on_bad_row: str, notes: list[str]) -> Sentences:
             "sentences out with --on-bad-row skip."
         )
     if bad:
-        notes.append(f"{len(bad):,} sentences of {path.name} left out: line {bad[0][0]} has {bad[0][1]}")
+        notes.append(
+            f"{len(bad):,} sentences of {path.name} left out: {kinds([(f'line {n}', f'has {why}') for n, why in bad])}"
+        )
     if not words:
         raise UserError(f"{path.name} has no sentence: it should hold a word and its label on each line.")
     return Sentences(words, labels, np.array(numbers), path.name)

@@ -6,6 +6,7 @@ A batch holds ``input`` (rows, S), ``target`` (rows,) or (rows, S), and ``index`
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from seminal.core import Batch, DataSpec, Encoder, Order, Reading, UserError
 from seminal.data import lines as text_lines
 from seminal.data.split import Fold, Holdout
 from seminal.data.token_batches import Epochs
-from seminal.data.token_store import TokenStore
+from seminal.data.token_store import TokenStore, digest
 from seminal.data.vocabulary import SPACE, Vocabulary
 from seminal.pieces.tokens import BEGIN, END, NOTHING, UNKNOWN
 
 ALL = "all"  # what the one split is called where nobody names any
 CHUNK = 10_000  # texts encoded at once
+KINDS = 4  # of bad rows that are told
 COUNTED = 1 << 22  # tokens looked at at once: there may be more than memory holds
 _SPLIT = {"train": r"train(ing)?", "val": r"val|valid|((validation|dev)(_matched)?)"}
 _OTHER = re.compile(r"test.*|(validation|dev)_mismatched", re.IGNORECASE)  # of MultiNLI, which has two to validate on
@@ -121,6 +123,9 @@ def _named(folder: Path, endings: Sequence[str], before: str = "") -> dict[str, 
 class Split(Protocol):
     """One split as text, whatever is said of it."""
 
+    @property
+    def place(self) -> str: ...
+
     def kept(self, rows: np.ndarray) -> Self:
         """Only some of the rows."""
 
@@ -135,6 +140,24 @@ def divided(parts: Mapping[str, AnySplit], marks: np.ndarray, what: str, notes: 
     return held | {split: part for split, part in parts.items() if split != "train"}
 
 
+def places(parts: Mapping[str, AnySplit]) -> dict[str, str]:
+    """What notes call each split: its file, with its own name behind where a file holds several."""
+    files = Counter(part.place for part in parts.values())
+    named = {split: f" ({split})" if files[part.place] > 1 else "" for split, part in parts.items()}
+    return {split: part.place + named[split] for split, part in parts.items()}
+
+
+def kinds(bad: Sequence[tuple[str, str]]) -> str:
+    """ "line 3 has no text (and 2 more), line 8 has no label": what is wrong with rows (which, what), each kind with the
+    first of it."""
+    counts = Counter(what for _, what in bad)
+    firsts = {what: which for which, what in reversed(bad)}
+    told = [
+        f"{firsts[what]} {what}" + (f" (and {count - 1} more)" if count > 1 else "") for what, count in counts.items()
+    ]
+    return ", ".join(told[:KINDS]) + (f" and {len(told) - KINDS} kinds more" if len(told) > KINDS else "")
+
+
 @dataclass(frozen=True, eq=False)
 class TextRows:
     """One split: texts as they are shown, as tokens, and what is to be said of them."""
@@ -145,6 +168,7 @@ class TextRows:
     tokens: TokenStore
     targets: np.ndarray | TokenStore  # a class or a number for each text; or a class for each token, counted from 1
     choices: int = 1  # rows of ``tokens`` that belong to one text
+    beside: str = ""  # what is true of the texts, and in none of the above
 
     @property
     def lengths(self) -> np.ndarray:
@@ -164,6 +188,12 @@ class TextRows:
             classes = self.targets.padded(rows) - 1
             return classes.masked_fill(classes < 0, NOTHING)
         return torch.from_numpy(self.targets[rows])
+
+    def digest(self) -> str:
+        """What tells these rows from others, as far as a model sees it."""
+        targets = self.targets
+        said = (targets.flat, targets.starts) if isinstance(targets, TokenStore) else (targets,)
+        return digest(self.tokens.flat, self.tokens.starts, *said, beside=self.beside)
 
     def class_counts(self, classes: int) -> tuple[int, ...]:
         """(classes,) texts, or tokens, of each class."""
@@ -219,6 +249,10 @@ class TextSource:
             part = self.parts[order.split]
             batch = {"input": part.input(rows), "target": part.target(rows), "index": torch.from_numpy(rows)}
             yield {name: values.to(self._device) for name, values in batch.items()}
+
+    def digests(self) -> dict[str, str]:
+        """What tells the rows of each split, texts and what is said of them, from others in the same lines."""
+        return {split: part.digest() for split, part in self.parts.items()}
 
     def name(self, split: str, index: int) -> str:
         """ "train.tsv:17": the file, and the line."""

@@ -3,6 +3,7 @@ out, so that a corpus may be larger than memory."""
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,6 +51,14 @@ class TokenStore:
         out = np.full(real.shape, PAD, dtype=np.int64)
         out[real] = self.flat[(self.starts[rows][:, None] + places)[real]]
         return torch.from_numpy(out)
+
+
+def digest(*arrays: np.ndarray, beside: str = "") -> str:
+    """SHA-256 of the values of all arrays, and of what is known ``beside`` them."""
+    found = hashlib.sha256(beside.encode())
+    for array in arrays:
+        found.update(array.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 def stored(batches: Iterable[list[list[int]]], large: int = LARGE) -> TokenStore:

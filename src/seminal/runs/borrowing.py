@@ -218,7 +218,9 @@ def _anew(found: Fit, head: set[str], start: str, spec: DataSpec) -> list[str]:
     if not rest.fits:
         raise UserError(f"{start} does not fit this model: {rest.told()}. `seminal list` shows the models.")
     labels = Path(start) / "labels.json"
-    strange = labels.exists() and tuple(read_json(labels)) != (spec.classes or spec.target_names)
+    # The head of a choice scores one text at a time, whatever the endings are called and however many there are.
+    others = spec.kind != "choices" and labels.exists()
+    strange = others and tuple(read_json(labels)) != (spec.classes or spec.target_names)
     return sorted(absent | head if other or strange else absent)
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from seminal.core import DataSpec, Precision, UserError
 from seminal.data.image_encoder import ImageEncoder
-from seminal.data.lines import lines
 from seminal.pieces.measure import example_size, on_meta, parameters
 from seminal.report.terminal import say
 from seminal.runs.asks import DataAsk, ImportAsk, RunAsk
 from seminal.runs.borrowing import as_in_file
+from seminal.runs.class_names import class_names
 from seminal.runs.folder import RunFolder
 from seminal.runs.importing_text import import_text
 from seminal.runs.machine import command_line
@@ -31,6 +31,11 @@ def import_weights(ask: ImportAsk) -> int:
     """Make a run folder of the weights in a file. Nothing in the file is run."""
     variant = ask.variant
     paper, card = paper_of(variant)
+    if (Path(ask.file).expanduser() / "recipe.json").exists():
+        raise UserError(
+            f"{ask.file} is the folder of a run already, which every verb reads as it is: leave `import` out, as in `seminal "
+            f"train {variant} DATA --from {ask.file}`."
+        )
     if reading_of(paper, variant):
         return import_text(ask)
     for flag, given in (("--tokenizer", ask.tokenizer is not None), ("--pairs", ask.pairs)):
@@ -97,15 +102,7 @@ def _labels(classes: str | None, outputs: int) -> tuple[str, ...]:
 
             return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
         return tuple(f"class {i}" for i in range(outputs))
-    path = Path(classes).expanduser()
-    words = list(lines(path)) if path.is_file() else classes.split(",")
-    names = tuple(word.strip() for word in words if word.strip())
-    if len(names) != outputs:
-        raise UserError(f"--classes names {len(names)} classes, and the weights have {outputs} outputs: name them all.")
-    twins = [name for name in names if names.count(name) > 1]
-    if twins:
-        raise UserError(f"--classes names `{twins[0]}` more than once, and each class needs a name of its own.")
-    return names
+    return class_names(classes, outputs)
 
 
 def _written(ask: ImportAsk, paper: str, config: Any, labels: tuple[str, ...]) -> RunFolder:

@@ -16,10 +16,12 @@ from seminal.data.tagged import TaggedEncoder
 from seminal.data.text_rows import TextEncoder
 from seminal.data.vocabulary import Vocabulary
 from seminal.papers.bert import HEADS
+from seminal.runs.class_names import class_names
 from seminal.weights.matching import Fit
 
 FORMS = {head: form for form, head in HEADS.items()}
-ENDINGS = 4  # among which a choice is made, as in SWAG: the weights do not tell
+ENDINGS = 4  # among which a choice is made, as in SWAG, where the user names no others: the weights do not tell
+UNNAMED = "LABEL_{}"  # what Hugging Face calls a class that has no name
 
 
 def spared(found: Fit) -> Fit:
@@ -35,7 +37,7 @@ def _is_pooler(key: str) -> bool:
     return key.startswith("pooler.")
 
 
-def encoder_for(config: Any, text: Vocabulary, *, pairs: bool) -> TextEncoder:
+def encoder_for(config: Any, text: Vocabulary, spec: DataSpec, *, pairs: bool) -> TextEncoder:
     """How the model reads what its head was made for; ``pairs``: two texts, where it tells classes."""
     if config.head == "class":
         return LabelledEncoder(text, config.longest, framed=True, pair=pairs)
@@ -48,15 +50,16 @@ def encoder_for(config: Any, text: Vocabulary, *, pairs: bool) -> TextEncoder:
     if config.head == "span":
         return QuestionEncoder(text, config.longest)
     if config.head == "choice":
-        return ChoicesEncoder(text, config.longest, ENDINGS)
+        return ChoicesEncoder(text, config.longest, len(spec.classes))
     return DocumentEncoder(text, config.longest, Masking(), config.next_sentence)
 
 
-def spec_for(name: str, config: Any, told: Mapping[str, Any]) -> DataSpec:
-    """Data that are not there, of the form that the head was made for: one row of each split."""
+def spec_for(name: str, config: Any, told: Mapping[str, Any], classes: str | None) -> DataSpec:
+    """Data that are not there, of the form that the head was made for: one row of each split. ``classes`` are the names
+    that the user gave; of a choice they tell how many endings there are."""
     one = {"train": 1, "val": 1}
     sizes, longest = {"text": config.vocabulary}, {"text": config.longest}
-    names = _names(config, told)
+    names = _names(config, told) if classes is None else _given(config, classes)
     numbers = config.head == "class" and (len(names) == 1 or told.get("problem_type") == "regression")
     return DataSpec(
         name,
@@ -80,7 +83,7 @@ def _names(config: Any, told: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(f"ending{number}" for number in range(ENDINGS))
     if config.head not in ("class", "tags"):
         return ()
-    usual = {str(number): f"LABEL_{number}" for number in range(config.outputs)}
+    usual = {str(number): UNNAMED.format(number) for number in range(config.outputs)}
     labels = told.get("id2label", usual)
     if not isinstance(labels, Mapping) or set(labels) != set(usual) or len(set(labels.values())) != len(labels):
         raise UserError(
@@ -88,6 +91,23 @@ def _names(config: Any, told: Mapping[str, Any]) -> tuple[str, ...]:
             f'{{"0": "LABEL_0", …}}, and says {labels!r}.'
         )
     return tuple(str(labels[number]) for number in usual)
+
+
+def _given(config: Any, classes: str) -> tuple[str, ...]:
+    """The user's names of what the head tells apart."""
+    if config.head not in ("class", "tags", "choice"):
+        raise UserError(
+            f"--classes names what a head tells apart, and these weights are for {_words(config)}: leave it out."
+        )
+    names = class_names(classes, None if config.head == "choice" else config.outputs)
+    if config.head == "choice" and len(names) < 2:
+        raise UserError(f"--classes {classes} names {len(names)} ending: a choice is made among 2 or more.")
+    return names
+
+
+def unnamed(spec: DataSpec) -> bool:
+    """Whether its classes have no names but those that stand for none."""
+    return bool(spec.classes) and all(name == UNNAMED.format(number) for number, name in enumerate(spec.classes))
 
 
 def _words(config: Any) -> str:

@@ -29,12 +29,12 @@ from seminal.runs.asks import DataAsk, ImportAsk, RunAsk
 from seminal.runs.borrowing import as_in_file, followers
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
-from seminal.runs.importing_framed import encoder_for, spared, spec_for
+from seminal.runs.importing_framed import encoder_for, spared, spec_for, unnamed
 from seminal.runs.machine import command_line
 from seminal.runs.plan import Plan
 from seminal.runs.shelf import paper_of, papers, reading_of, recipes_of
 from seminal.weights.matching import config_from, config_in, fit, has_config
-from seminal.weights.reading import checkpoint
+from seminal.weights.reading import checkpoint, holds_weights
 
 # What a config.json calls our special tokens; the first that it tells counts.
 PARTS = {PAD: ("pad_token_id",), BEGIN: ("decoder_start_token_id", "bos_token_id"), END: ("eos_token_id",)}
@@ -87,6 +87,8 @@ def import_text(ask: ImportAsk) -> int:
         say("adapted", " · ".join(departure.what for departure in departures))
     places = ", ".join(f"{name} {place}" for name, place in zip(SPECIAL, text.given.places))
     say("reads", f"{text.kind}: {len(text):,} tokens; their numbers of our special tokens: {places}")
+    if unnamed(known.spec):
+        say("note", "config.json tells no names of the classes: --classes gives them some")
     verb = NEXT.get(known.spec.kind, "predict {} YOUR.tsv" if ask.pairs else 'predict {} "A SENTENCE"')
     lines = [] if lacking else [verb, "eval {} --data YOURS"]
     for i, line in enumerate([*lines, f"train {ask.variant} YOURS --from {{}}"]):
@@ -95,11 +97,15 @@ def import_text(ask: ImportAsk) -> int:
 
 
 def _refuse_flags(ask: ImportAsk) -> None:
-    for flag, value in (("classes", ask.classes), ("mean", ask.mean), ("std", ask.std), ("size", ask.size)):
+    for flag, value in (("mean", ask.mean), ("std", ask.std), ("size", ask.size)):
         if value is not None:
             raise UserError(f"--{flag} belongs to pictures, and {ask.variant} reads text: leave it out.")
     paper, _ = paper_of(ask.variant)
     reading = reading_of(paper, ask.variant)
+    if ask.classes is not None and not (reading and reading.framed):
+        raise UserError(
+            f"--classes names what a network tells apart, and {ask.variant} tells no classes: leave it out."
+        )
     if ask.pairs and not (reading and reading.framed):
         raise UserError(f"--pairs is about the class of two texts, and {ask.variant} tells none: leave it out.")
     if not has_config(paper):
@@ -114,8 +120,8 @@ def _read(ask: ImportAsk) -> _Known:
     paper, card = paper_of(ask.variant)
     reading, path = reading_of(paper, ask.variant), Path(ask.file).expanduser()
     assert reading is not None
-    tokenizer = _tokenizer(ask, path, paper)
     told = _told(path)
+    tokenizer = _tokenizer(ask, path, paper)
     config = card.variants[ask.variant]
     config = config_from(told, paper, config) if told else config
     state, dialect = checkpoint(path), DIALECTS.get(ask.dialect or "", ask.dialect)
@@ -137,8 +143,8 @@ def _read(ask: ImportAsk) -> _Known:
     )
     state, config = _in_our_order(found.state, paper, config, text), replace(config, vocabulary=len(text))
     if reading.framed:
-        encoder: TextEncoder | PairsEncoder = encoder_for(config, text, pairs=ask.pairs)
-        spec = spec_for(_title(path), config, told)
+        spec = spec_for(_title(path), config, told, ask.classes)
+        encoder: TextEncoder | PairsEncoder = encoder_for(config, text, spec, pairs=ask.pairs)
     else:
         config, encoder = _reader(config, text, begins=parts.get(END) is not None)
         spec = _spec(_title(path), config, encoder)
@@ -155,6 +161,8 @@ def _told(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         return {}
     found = [read_json(path / name) for name in ("generation_config.json", "config.json") if (path / name).exists()]
+    if not (path / "config.json").exists() and not holds_weights(path):
+        raise UserError(f"{path} holds neither weights nor a config.json: give a folder or a file that holds weights.")
     if not (path / "config.json").exists() or not all(isinstance(part, dict) for part in found):
         raise UserError(
             f"{path} has no config.json that tells the sizes of the network: give the file of weights alone."

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from seminal.core import Encoder, Recipe, Source, UserError
-from seminal.data.tables import TableSource
+from seminal.data.rows import Digested
 from seminal.data.text_rows import Known
 from seminal.runs.asks import DataAsk, RunAsk
 from seminal.runs.codec import from_json, read_json, to_json
@@ -19,7 +19,7 @@ from seminal.runs.folder import RunFolder
 from seminal.runs.shelf import papers
 from seminal.runs.sources import open_source
 
-DIGESTS = "digests.json"  # of the splits of a table: their rows may change without their names
+DIGESTS = "digests.json"  # of the splits of a table or a text; runs of earlier versions may have none
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,25 @@ def source_of(folder: RunFolder, plan: Plan, device: torch.device) -> Source:
     known = Known(encoder_of(folder)) if plan.data.borrowed else None
     source = open_source(plan.data, plan.paper, plan.recipe.variant, str(device), known=known)
     changed = f"{plan.data.data} is not what it was when this run began:"
-    if folder.read_text("split.csv") != split_table(source):
+    if (before := folder.read_text("split.csv")) != (now := split_table(source)):
         raise UserError(
-            f"{changed} rows were added, removed or renamed. Put the data back as {folder.path}/split.csv lists them, "
-            "or start a new run."
+            f"{changed} {_moved(before, now)}. Put the data back as {folder.path}/split.csv lists them, or start a new run."
         )
-    if isinstance(source, TableSource) and (folder.path / DIGESTS).exists():
-        before = folder.read_json(DIGESTS)
-        for split in (split for split, digest in source.digests.items() if before.get(split) != digest):
+    if isinstance(source, Digested) and (folder.path / DIGESTS).exists():
+        known = folder.read_json(DIGESTS)
+        for split in (split for split, digest in source.digests().items() if known.get(split) != digest):
             raise UserError(f"{changed} rows of `{split}` hold other values. Put them back, or start a new run.")
     if not _alike(to_json(source.encoder(plan.recipe.scaling)), to_json(encoder_of(folder))):
         raise UserError(f"{changed} the training rows hold other values. Put them back, or start a new run.")
     return source
+
+
+def _moved(before: str, now: str) -> str:
+    """What became of the rows of ``split.csv``."""
+    names = [sorted(line.partition(",")[2] for line in table.splitlines()[1:]) for table in (before, now)]
+    if names[0] != names[1]:
+        return "rows were added, removed or renamed"
+    return "the same rows fall otherwise into train and validation, as they do where labels were changed"
 
 
 def _alike(a: Any, b: Any) -> bool:

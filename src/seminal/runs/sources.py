@@ -27,6 +27,11 @@ def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Kn
     ``known``, or else by what is learned from it. Raises `UserError` for whatever is wrong with them."""
     split = _split(ask)
     path = expanded(ask.data)
+    if (path / "recipe.json").exists():
+        start = (
+            "" if known is not None else f": write --from {ask.data} to start from its weights, and give data besides"
+        )
+        raise UserError(f"{ask.data} is the folder of a run, and holds no data{start or ': give data'}.")
     reading = reading_of(name, variant)
     if reading is not None:
         return _text(ask, _asked(reading, ask), path, device, known=known)

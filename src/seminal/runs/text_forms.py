@@ -92,7 +92,7 @@ def _form(file: Path) -> str:
     if ending == ".json":
         return "questions"
     if ending not in (*TABLES, *PLAIN):
-        every = (*TABLES, *TAGGED, *PLAIN, ".json")
+        every = dict.fromkeys((*TABLES, *TAGGED, *PLAIN, ".json"))  # each once
         raise UserError(f"{file.name} has no ending that text has: give a file that ends in {', '.join(every)}.")
     sample = _sample(file)
     if ending in PLAIN and _has_gaps(sample) and _columns(sample):

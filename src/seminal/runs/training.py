@@ -17,7 +17,7 @@ from torch import nn
 
 from seminal.core import Order, Precision, Source, Step, UserError
 from seminal.data.questions import QuestionSource
-from seminal.data.tables import TableSource
+from seminal.data.rows import Digested
 from seminal.report.terminal import Progress, console, say
 from seminal.report.words import metric_name
 from seminal.runs import portrait
@@ -77,8 +77,8 @@ def begin(plan: Plan, source: Source, device: torch.device) -> Run:
             folder.write_json("env.json", environment(device))
             folder.write("command.txt", command_line() + "\n")
             folder.write("split.csv", split_table(source))
-            if isinstance(source, TableSource):
-                folder.write_json(DIGESTS, source.digests)
+            if isinstance(source, Digested):
+                folder.write_json(DIGESTS, source.digests())
             if plan.recipe.transfer:
                 _save(run)  # the weights it starts from may be gone when it is resumed; nothing is spread yet
             folder.write_json("recipe.json", plan)  # last: where it is, everything is, and the run can be resumed

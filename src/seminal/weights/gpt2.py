@@ -21,8 +21,8 @@ def huggingface(config: Config) -> dict[str, str]:
 
 def config_from(told: Mapping[str, Any], config: Config) -> Config:
     """Ours, with what their ``config.json`` tells. Raises `UserError` where it tells of another network."""
-    inner = told.get("n_inner") or 4 * number(told, "n_embd")
     must_be(told, {"model_type": ("gpt2",), "activation_function": ("gelu_new", "gelu_pytorch_tanh")})
+    inner = told.get("n_inner") or 4 * number(told, "n_embd")
     must_be({"n_inner": inner}, {"n_inner": (4 * number(told, "n_embd"),)})
     plain = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False}
     must_be(told, {name: (value,) for name, value in plain.items()})

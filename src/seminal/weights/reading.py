@@ -17,6 +17,7 @@ from seminal.core import UserError
 # Under which the usual training scripts keep the weights, beside optimisers and counters; the moving average first.
 INSIDE = ("model_ema", "state_dict_ema", "state_dict", "model", "model_state_dict", "net", "weights")
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")  # how Hugging Face calls them
+ENDINGS = (".safetensors", ".bin", ".pt", ".pth")  # of files of weights
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel and DDP, torch.compile, Lightning
 
 
@@ -28,6 +29,11 @@ def checkpoint(path: Path) -> dict[str, Tensor]:
         UserError: the file is missing, damaged, holds more than tensors and plain values, or holds no weights.
     """
     return _unwrapped(_in_folder(path) if path.is_dir() else _in_file(path))
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether a file of a folder is called as weights are."""
+    return any(file.suffix in ENDINGS for file in folder.iterdir())
 
 
 def _in_file(path: Path) -> dict[str, Tensor]:

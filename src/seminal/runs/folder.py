@@ -59,10 +59,10 @@ class RunFolder:
             if name is not None:
                 (output / name).mkdir(parents=True)
                 return cls(output / name)
-            taken = [
+            numbers = [
                 int(p.name.rpartition("-")[2]) for p in output.glob(f"{stem}-*") if p.name.rpartition("-")[2].isdigit()
             ]
-            number = max(taken, default=0) + 1
+            number = max(numbers, default=0) + 1
             while True:
                 try:
                     (output / f"{stem}-{number}").mkdir()

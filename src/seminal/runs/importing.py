@@ -33,8 +33,8 @@ def import_weights(ask: ImportAsk) -> int:
     paper, card = paper_of(variant)
     if (Path(ask.file).expanduser() / "recipe.json").exists():
         raise UserError(
-            f"{ask.file} is the folder of a run already, which every verb reads as it is: leave `import` out, as in `seminal "
-            f"train {variant} DATA --from {ask.file}`."
+            f"{ask.file} is the folder of a run already, which every verb reads as it is. To train on from it, write "
+            f"`--from {ask.file}` behind `seminal train`."
         )
     if reading_of(paper, variant):
         return import_text(ask)

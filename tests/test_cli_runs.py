@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shlex
 import signal
 import subprocess
@@ -228,6 +229,23 @@ def test_compare_shows_results_and_what_differs(tmp_path):
     settings = out.split("setting")[1]
     assert "epochs" in settings
     assert "optim" not in settings
+    done(
+        "train",
+        "mlp",
+        data,
+        "--target",
+        "y",
+        "--epochs",
+        "2",
+        *QUICK,
+        "--opt",
+        "adam",
+        "--name",
+        "adam",
+        folder=tmp_path,
+    )
+    settings = done("compare", "runs/short", "runs/adam", folder=tmp_path).split("setting")[1]
+    assert re.search(r"optim: name +adamw +adam", settings), settings
 
 
 # ------------------------------------------------------------------------------------------------------- several runs

@@ -373,6 +373,11 @@ def _flat(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "data", plan.data.data
     if plan.data.fold is not None:
         yield "fold", str(plan.data.fold + 1)
-    for field in dataclasses.fields(plan.recipe):
-        if field.name not in ("departures", "sources"):
-            yield field.name, briefly(getattr(plan.recipe, field.name))
+    for name, value in vars(plan.recipe).items():
+        if name in ("departures", "sources"):
+            continue
+        if not dataclasses.is_dataclass(value):
+            yield name, briefly(value)
+            continue
+        yield name, type(value).__name__  # and what it is made of, each on a line of its own
+        yield from ((f"{name}: {part}", briefly(each)) for part, each in vars(value).items())

@@ -479,12 +479,7 @@ PAPER = Paper(
             for row, printed in TABLE_3.items()
         ),
         Fact("d_model, h, d_k, d_v, d_ff", "Secs. 3.1–3.3", (512, 8, 64, 64, 2048), _printed_sizes),
-        Fact(
-            "layers of each stack",
-            "Sec. 3.1",
-            (6, 6),
-            _stacks,
-        ),
+        Fact("layers of each stack", "Sec. 3.1", (6, 6), _stacks),
         Fact("PE(p + 7) is a linear function of PE(p): largest error", "Sec. 3.5", 0.0, _of_shift, within=1e-6),
         Fact(
             "peak of the rate, d = 512, 4,000 steps of warm-up",

@@ -111,8 +111,8 @@ def source_of(folder: RunFolder, plan: Plan, device: torch.device) -> Source:
             f"{changed} {_moved(before, now)}. Put the data back as {folder.path}/split.csv lists them, or start a new run."
         )
     if isinstance(source, Digested) and (folder.path / DIGESTS).exists():
-        known = folder.read_json(DIGESTS)
-        for split in (split for split, digest in source.digests().items() if known.get(split) != digest):
+        digests = folder.read_json(DIGESTS)
+        for split in (split for split, digest in source.digests().items() if digests.get(split) != digest):
             raise UserError(f"{changed} rows of `{split}` hold other values. Put them back, or start a new run.")
     if not _alike(to_json(source.encoder(plan.recipe.scaling)), to_json(encoder_of(folder))):
         raise UserError(f"{changed} the training rows hold other values. Put them back, or start a new run.")

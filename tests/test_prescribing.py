@@ -25,7 +25,8 @@ from seminal.runs.making import Maker
 from seminal.runs.patient import OwnRun, patient
 from seminal.runs.plan import plan_in, plan_of, source_of
 from seminal.runs.prescribing import train_command
-from seminal.train.schedules import Cosine
+from seminal.train.evaluate import scored
+from seminal.train.schedules import Cosine, Plateau
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -97,6 +98,25 @@ def test_more_epochs_stretch_the_schedule() -> None:
             each.step(input, target)
         rates.append(each.optimizer.param_groups[0]["lr"])
     assert rates[1] < rates[0] / 4, "the last step of a cosine has a small rate, and a longer one's a smaller one"
+
+
+def test_a_rate_that_waits_for_scores_is_cut_where_the_run_itself_cuts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = own(schedule=Plateau(factor=0.1, patience=2, most=1), lr=1e-9)  # which learns nothing
+    validations = []
+    monkeypatch.setattr("seminal.runs.patient.scored", lambda *given: validations.append(given) or scored(*given))
+    program, rates = run(0), []
+    for _ in range(program.epochs):
+        for input, target in program.train:
+            program.step(input, target)
+            rates.append(program.optimizer.param_groups[0]["lr"])
+    kept = 3 * len(program.train)  # a best score, and two that are no better
+    assert rates == [pytest.approx(1e-9)] * kept + [pytest.approx(1e-10)] * (len(rates) - kept)
+    assert program.model.training
+    assert len(validations) == program.epochs - 1
+    few = next(iter(own(schedule=Cosine())(0).train))
+    for each in (run(0), own(schedule=Cosine())(0)):
+        [each.step(*few) for _ in range(5 * kept)]  # one batch again and again is no epoch
+    assert len(validations) == program.epochs - 1
 
 
 def test_batches_of_another_size_are_other_batches() -> None:

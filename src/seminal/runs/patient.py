@@ -17,8 +17,10 @@ from seminal.runs.borrowing import load
 from seminal.runs.plan import Plan, model_of
 from seminal.tasks.classification import Classification
 from seminal.tasks.regression import Regression
+from seminal.train.evaluate import scored
 from seminal.train.loop import total_steps
 from seminal.train.optimisers import optimisers
+from seminal.train.schedules import needs_scores
 from seminal.train.transfer import keep_still, prepared
 
 
@@ -79,7 +81,7 @@ class OwnRun:
             val,
             max(1, round(steps / len(train))),
             _Metric(mine),
-            _Step(mine, steps),
+            _Step(mine, steps, train, val),
         )
 
 
@@ -146,13 +148,20 @@ class _Step:
 
     recipe: Recipe
     steps: int
+    train: Batches
+    val: Batches
     done: int = field(default=0, init=False)
+    epoch: int = field(default=0, init=False)
     rates: list[float] = field(default_factory=list, init=False)
+    scores: list[float] = field(default_factory=list, init=False)  # validation errors of the epochs, where the rate needs them
 
     def __call__(self, model: nn.Module, loss: Any, optimizer: Optimizer, input: Any, target: Any) -> Tensor:
         self.rates = self.rates or [group["lr"] for group in optimizer.param_groups]
+        if self.done and self.train.epoch != self.epoch and needs_scores(self.recipe.schedule):
+            self.scores.append(self._error(model))
+        self.epoch = self.train.epoch
         keep_still(model, self.recipe.transfer)
-        factor = self.recipe.schedule(min(self.done, self.steps - 1), self.steps, ())
+        factor = self.recipe.schedule(min(self.done, self.steps - 1), self.steps, tuple(self.scores))
         for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         optimizer.zero_grad()
@@ -163,3 +172,10 @@ class _Step:
         optimizer.step()
         self.done += 1
         return value.detach()
+
+    def _error(self, model: nn.Module) -> float:
+        """As a run's own validation at the end of an epoch."""
+        task = self.recipe.task
+        found = task.summary(scored(model, self.val.source, self.recipe, self.val.order))[task.goal.metric]
+        model.train()
+        return -found if task.goal.higher else found

@@ -106,3 +106,8 @@ class Warmup:
         if self.rise == "constant":
             return self.start
         return self.start + (1 - self.start) * (step + 1) / warm
+
+
+def needs_scores(schedule: Schedule) -> bool:
+    """Whether the rate depends on the validation errors: for others nobody needs to validate."""
+    return isinstance(schedule.then if isinstance(schedule, Warmup) else schedule, Plateau)

@@ -153,7 +153,7 @@ class _Step:
     done: int = field(default=0, init=False)
     epoch: int = field(default=0, init=False)
     rates: list[float] = field(default_factory=list, init=False)
-    scores: list[float] = field(default_factory=list, init=False)  # validation errors of the epochs, where the rate needs them
+    scores: list[float] = field(default_factory=list, init=False)  # of the epochs, where the rate waits for them
 
     def __call__(self, model: nn.Module, loss: Any, optimizer: Optimizer, input: Any, target: Any) -> Tensor:
         self.rates = self.rates or [group["lr"] for group in optimizer.param_groups]

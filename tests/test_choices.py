@@ -143,8 +143,10 @@ def test_the_run_says_how_many_endings_there_are(tmp_path: Path):
     (tmp_path / "both" / "val.csv").write_text("context,choice0,choice1,label\na,b,c,0\n")
     with pytest.raises(UserError, match=r"val\.csv has 2 endings in each row, and 4 are read here"):
         read(tmp_path / "both", READING, TextAsk())
-    with pytest.raises(UserError, match=r"two\.csv has 2 endings"):
-        list(source.encoder("").encode([str(tmp_path / "two.csv")], 8))
+    ((_, batch),) = source.encoder("").encode([str(tmp_path / "two.csv")], 8)
+    assert batch["input"].shape[:2] == (1, 2)
+    with pytest.raises(UserError, match=r"two\.csv has 2 endings in each row, and 4 are read here"):
+        list(source.encoder("").encode([str(tmp_path / name) for name in ("swag.csv", "two.csv")], 8))
     with pytest.raises(UserError, match="there is no file a house: give a table"):
         list(source.encoder("").encode(["a house"], 8))
     fine_tuned = read(swag(tmp_path / "again.csv"), READING, TextAsk(known=Known(source.encoder(""))))
@@ -215,6 +217,13 @@ def test_choices_from_end_to_end(tmp_path: Path):
     two = json.loads(done("eval", "runs/swag", "--data", "two.csv", "--json", folder=tmp_path))
     assert 0 <= two["accuracy"] <= 1
     assert two["loss"] == pytest.approx(0.69, abs=0.3), "of two endings, not of four"
+    said = done("predict", "runs/swag", "two.csv", "--json", "--csv", "said.csv", folder=tmp_path).splitlines()
+    shares = [json.loads(line) for line in said]
+    assert all(each.keys() == {"input", "choice0", "choice1"} for each in shares)
+    assert all(each["choice0"] + each["choice1"] == pytest.approx(1) for each in shares)
+    assert (tmp_path / "said.csv").read_text().startswith("input,predicted,choice0,choice1\n")
+    right = sum(each["choice0"] > each["choice1"] for each in shares) / len(shares)
+    assert right == pytest.approx(two["accuracy"])
     command = ("train", "bert-tiny", "two.csv", "--from", "runs/swag", "--epochs", "1", *QUICK, "--name", "two")
     assert "a new head" not in done(*command, folder=tmp_path)
     assert "Worst mistakes" in (tmp_path / "runs" / "swag" / "report.html").read_text()

@@ -56,17 +56,20 @@ class ChoicesEncoder:
     def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
         """The rows of files (no label is needed), at most ``batch`` at once: ``input`` (rows, endings, S), ``index``.
 
-        Raises `UserError` where an input is no table of such texts, or has another number of endings.
+        Each ending has a score of its own, so that there may be any number of them, but the same in all files.
+
+        Raises `UserError` where an input is no table of such texts, or has another number of endings than those before.
         """
-        before = 0  # rows of earlier files
+        before, endings = 0, None  # rows of earlier files, endings of each row
         for name in inputs:
             if not Path(name).is_file():
                 raise UserError(
                     f"there is no file {name[:60]}: give a table with the columns context, choice0 … "
                     f"choice{self.choices - 1}, or a file with such a JSON object on each line."
                 )
-            found = choices_in(Path(name), "refuse", [], self.choices, labelled=False)
-            rows = TextRows((), found.place, found.numbers, self.tokens(found)[0], np.zeros(0), self.choices)
+            found = choices_in(Path(name), "refuse", [], endings, labelled=False)
+            endings = len(found.names)
+            rows = TextRows((), found.place, found.numbers, self.tokens(found)[0], np.zeros(0), endings)
             for start in range(0, len(found.beginnings), batch):
                 index = np.arange(start, min(start + batch, len(found.beginnings)))
                 names = [f"{name}:{found.numbers[row]}" for row in index]
@@ -81,7 +84,7 @@ class ChoicesEncoder:
             for start in range(0, len(part.beginnings), CHUNK):
                 beginnings = self.text.encode(part.beginnings[start : start + CHUNK])
                 endings = iter(self.text.encode([one for some in part.endings[start : start + CHUNK] for one in some]))
-                pairs = [(beginning, next(endings)) for beginning in beginnings for _ in range(self.choices)]
+                pairs = [(beginning, next(endings)) for beginning in beginnings for _ in part.names]
                 lengths.extend(len(beginning) + len(ending) + FRAME for beginning, ending in pairs)
                 yield [framed(self.longest, *pair) for pair in pairs]
 

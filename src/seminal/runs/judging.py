@@ -318,9 +318,15 @@ def _answers(folder: RunFolder, plan: Plan, inputs: list[str]) -> Iterator[tuple
     for names, batch in encoder_of(folder).encode(inputs, 128):
         with torch.no_grad(), arithmetic(precision, device):
             found = recipe.task.predict(model, in_layout(batch, device, precision))
-        columns = _unasked(found) or dict(zip(labels, next(iter(found.values())).T.tolist(), strict=True))
+        columns = _unasked(found) or _named(labels, next(iter(found.values())).T.tolist())
         for i, name in enumerate(names):
             yield name, {said: column[i] for said, column in columns.items()}
+
+
+def _named(labels: Sequence[str], columns: list[list[float]]) -> dict[str, list[float]]:
+    """The numbers of each class, target or ending by its name. A choice may have other endings than those of the run."""
+    names = labels if len(labels) == len(columns) else [f"choice{i}" for i in range(len(columns))]
+    return dict(zip(names, columns, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------------ report, compare

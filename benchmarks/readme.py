@@ -49,6 +49,7 @@ REST: Mapping[str, Mapping[str, Part]] = {  # and the chapters of docs/measured.
         f"{BENCHMARKS}/tables.json": told_learning.tables,
         f"{EXPERIMENTS}/sst2.json": told_learning.sst2,
         f"{EXPERIMENTS}/bert_pretraining.json": told_learning.bert_pretraining,
+        f"{EXPERIMENTS}/bert_ablations.json": told_learning.bert_pretraining,
         f"{EXPERIMENTS}/bert_stability.json": told_learning.bert_stability,
         f"{EXPERIMENTS}/xquad.json": told_learning.xquad,
         f"{EXPERIMENTS}/made_digits.json": told_learning.made_digits,

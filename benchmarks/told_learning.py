@@ -10,6 +10,7 @@ from seminal.runs.repeats import interval
 from told import grid, mean95_of, pm, sd_of
 
 NEVER = "no pre-training"  # the learner that the others are compared with
+SCORES = {"top1": "accuracy %", "matthews": "Matthews × 100"}
 
 
 def accuracy(result: dict[str, Any]) -> Iterator[str]:
@@ -97,25 +98,27 @@ def bert_pretraining(result: dict[str, Any]) -> Iterator[str]:
     """BERT with, without and with other pre-training."""
     cells, text = result["cells"], result["settings"]["text"]
     data = list(dict.fromkeys(cell["data"] for cell in cells))
-    yield f"**What pre-training is worth**: small BERTs learn from {', '.join(text)} and Python's own help, and are then"
-    yield "fine-tuned with the default recipe. Accuracy on the test sets, %; mean ± 95 % interval over the seeds (n)."
+    read = f"{', '.join(text)} and Python's own help" if text else f"the training texts of {', '.join(data)}, without labels"
+    yield f"**What pre-training is worth**: small BERTs learn from {read}, and are then"
+    yield "fine-tuned with the default recipe. On the test sets; mean ± 95 % interval over the seeds (n). Matthews' correlation"
+    yield "is 0 for whoever always gives the same answer, 100 for whoever is always right."
     rows = []
     for learner in dict.fromkeys(cell["learner"] for cell in cells):
         mine = [cell for cell in cells if cell["learner"] == learner]
         before = mine[0]["pre_training"]
-        found = [[cell["top1"] for cell in mine if cell["data"] == each] for each in data]
+        found = [[cell[name] for cell in mine if cell["data"] == each] for each in data for name in SCORES]
         steps = f"{before['steps']:,}" if before else "–"
         rows.append((learner, steps, *map(mean95_of, found)))
-    yield from grid(("", "steps of pre-training", *data), rows)
+    heads = [f"{each}, {told}" for each in data for told in SCORES.values()]
+    yield from grid(("", "steps of pre-training", *heads), rows)
+    yield ""
     better = [
-        f"{learner} on {each}"
+        f"{learner} on {each} ({told})"
         for learner in dict.fromkeys(cell["learner"] for cell in cells if cell["pre_training"])
         for each in data
-        if _beyond(
-            *([c["top1"] for c in cells if (c["learner"], c["data"]) == (one, each)] for one in (learner, NEVER))
-        )
+        for name, told in SCORES.items()
+        if _beyond(*([c[name] for c in cells if (c["learner"], c["data"]) == (one, each)] for one in (learner, NEVER)))
     ]
-    yield ""
     yield f"Beyond both intervals better than {NEVER}: {', '.join(better) or 'none, after so little text and so few steps'}."
 
 

@@ -217,9 +217,11 @@ def test_the_readme_tells_of_bert(script, monkeypatch, tmp_path):
     ]
     before = {"pre_training": {"steps": 1500}}
     learned = [
-        {"learner": "BERT", "data": "mrpc", "seed": seed, "top1": top1} | before
+        {"learner": "BERT", "data": "mrpc", "seed": seed, "top1": top1, "matthews": top1 - 0.4} | before
         for seed, top1 in enumerate((0.7, 0.72))
-    ] + [{"learner": "no pre-training", "data": "mrpc", "seed": 0, "top1": 0.66, "pre_training": None}]
+    ]
+    never = {"learner": "no pre-training", "data": "mrpc", "pre_training": None}
+    learned += [never | {"seed": seed, "top1": 0.66 - seed, "matthews": -0.01 * seed} for seed in range(2)]
     fast = {"model": "bert-mini", "work": "inference", "batch": "skewed", "real_tokens": 0.34}
     speeds = [
         fast | {"attention": name, "ratio": spread(found)} for name, found in (("eager", (2, 3, 4)), ("sdpa", (1,)))
@@ -228,6 +230,7 @@ def test_the_readme_tells_of_bert(script, monkeypatch, tmp_path):
     told = [
         *learning.bert_stability({"settings": {"data": "mrpc"}, "cells": stable}),
         *learning.bert_pretraining({"settings": {"text": ["plays"]}, "cells": learned}),
+        *learning.bert_pretraining({"settings": {"text": []}, "cells": learned}),
         *speed.bert({"rows": 32, "results": speeds}),
     ]
     rows = [line for line in told if line.startswith(("| bertadam", "| adamw"))]
@@ -235,8 +238,11 @@ def test_the_readme_tells_of_bert(script, monkeypatch, tmp_path):
         "| bertadam | 3 | yes | 73.0 ± 9.9 | 66.0 to 80.0 | 0.500 | 1 of 2 |",
         "| adamw | 3 | yes | 80.5 ± 0.7 | 80.0 to 81.0 | 0.500 | 0 of 2 |",
     ]
-    assert "| BERT | 1,500 | 71.0 ± 12.7 (2) |" in told
-    assert "| no pre-training | – | 66.0 (1) |" in told
+    assert "| BERT | 1,500 | 71.0 ± 12.7 (2) | 31.0 ± 12.7 (2) |" in told
+    assert any(line.startswith("| no pre-training | – | 16.0") for line in told)
+    assert any(line.endswith("small BERTs learn from plays and Python's own help, and are then") for line in told)
+    assert any("the training texts of mrpc, without labels" in line for line in told)
+    assert told.count("Beyond both intervals better than no pre-training: BERT on mrpc (Matthews × 100).") == 2
     assert "| bert-mini | skewed | 34% | 3.00 (2.00–4.00) | 1.00 (1.00–1.00) |" in told
 
 

@@ -100,7 +100,7 @@ def bert_pretraining(result: dict[str, Any]) -> Iterator[str]:
     data = list(dict.fromkeys(cell["data"] for cell in cells))
     read = f"{', '.join(text)} and Python's own help" if text else f"the training texts of {', '.join(data)}, without labels"
     yield f"**What pre-training is worth**: small BERTs learn from {read}, and are then"
-    yield "fine-tuned with the default recipe. On the test sets; mean ± 95 % interval over the seeds (n). Matthews' correlation"
+    yield "fine-tuned with the default recipe. Test sets; mean ± 95 % interval over the seeds (n). Matthews' correlation"
     yield "is 0 for whoever always gives the same answer, 100 for whoever is always right."
     rows = []
     for learner in dict.fromkeys(cell["learner"] for cell in cells):

@@ -98,7 +98,8 @@ def bert_pretraining(result: dict[str, Any]) -> Iterator[str]:
     """BERT with, without and with other pre-training."""
     cells, text = result["cells"], result["settings"]["text"]
     data = list(dict.fromkeys(cell["data"] for cell in cells))
-    read = f"{', '.join(text)} and Python's own help" if text else f"the training texts of {', '.join(data)}, without labels"
+    alone = f"the training texts of {', '.join(data)}, without labels"
+    read = f"{', '.join(text)} and Python's own help" if text else alone
     yield f"**What pre-training is worth**: small BERTs learn from {read}, and are then"
     yield "fine-tuned with the default recipe. Test sets; mean ± 95 % interval over the seeds (n). Matthews' correlation"
     yield "is 0 for whoever always gives the same answer, 100 for whoever is always right."

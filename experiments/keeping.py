@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -68,4 +69,4 @@ def place(name: str, asked: argparse.Namespace) -> Path:
 def command(name: str) -> str:
     """What was typed. Where a folder lies on this machine is nobody's business; what it is called tells enough."""
     given = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    return " ".join(["python", f"experiments/{name}.py", *given])
+    return shlex.join(["python", f"experiments/{name}.py", *given])

@@ -12,6 +12,7 @@ from torch import nn
 from seminal.core import DataSpec, UserError
 from seminal.tasks.classification import Classification
 from seminal.tasks.regression import Regression
+from seminal.tasks.translation import bleu, bleu_sums
 
 CLOUD = DataSpec("cloud", "table", {"train": 100, "val": 10}, (5,), tuple("abcdefg"), (10, 20, 5, 30, 15, 10, 10))
 HOUSE = DataSpec(
@@ -211,3 +212,19 @@ def test_side_heads_add_their_weighted_loss_and_are_not_scored():
     torch.testing.assert_close(turn.loss, main + 0.3 * side[0] + 0.3 * side[1])
     assert turn.weight == 3
     torch.testing.assert_close(task.predict(Heads(), batch)["probability"], heads[0].softmax(1))
+
+
+def test_the_bleu_of_tokens_is_sacrebleus():
+    """Of corpora of words as numbers, cut into the same parts: sums over parts are the corpus."""
+    from sacrebleu.metrics import BLEU
+
+    luck = np.random.default_rng(0)
+    for _ in range(20):
+        true = [luck.integers(0, 6, luck.integers(4, 20)).tolist() for _ in range(12)]
+        found = [[token if luck.random() < 0.8 else 7 for token in row][: luck.integers(1, 21)] for row in true]
+        sums = bleu_sums(found[:5], true[:5]) + bleu_sums(found[5:], true[5:])
+        said, wanted = ([" ".join(map(str, row)) for row in rows] for rows in (found, true))
+        theirs = BLEU(tokenize="none", smooth_method="none", force=True).corpus_score(said, [wanted]).score
+        assert bleu(sums) == pytest.approx(theirs)
+        assert 0 < theirs < 100
+    assert bleu(bleu_sums([[1, 2, 3]], [[1, 2, 3]])) == 0, "no run of four"

@@ -3,9 +3,11 @@
 Sergey Ioffe, Christian Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
 Shift", arXiv 1502.03167, February 2015; ICML 2015.
 
-The idea: while a network learns, the inputs of each layer keep changing their distribution, and the layer has to follow.
-So give every input of a non-linearity mean 0 and variance 1 over the mini-batch, then let the network choose its own
-scale γ and shift β. Larger rates become possible, first values matter less, and sigmoids do not get stuck.
+The idea: give every input of a non-linearity mean 0 and variance 1 over the mini-batch, then let the network choose its own
+scale γ and shift β. Larger rates become possible, first values matter less, and sigmoids do not get stuck. The authors'
+reason is that the inputs of each layer otherwise keep changing their distribution while the network learns, and the layer
+has to follow. It is a hypothesis: Santurkar et al. 2018 (arXiv 1805.11604) put such changes back after each normalisation,
+trained as well, and found that the loss had become smoother instead.
 
     μ = 1/m Σ x_i        σ² = 1/m Σ (x_i − μ)²                        over the mini-batch                     Alg. 1
     x̂_i = (x_i − μ) / √(σ² + ε)        y_i = γ x̂_i + β                                                       Alg. 1

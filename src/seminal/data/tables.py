@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from seminal.data.split import Fold, Holdout
 from seminal.data.table_columns import FLOAT32_MAX, Column, fitted, numbers
 from seminal.data.table_file import Table, listed, nearest
 from seminal.data.table_target import Labelled, Target
+from seminal.data.text_rows import Known
 from seminal.pieces.chance import RowChance
 
 VALIDATION = ("val", "valid", "validation", "test")  # names of the other file in a folder with ``train``, best first
@@ -163,6 +165,7 @@ def read(
     task: str = "auto",
     on_bad_row: str = "refuse",
     device: str = "cpu",
+    known: Known | None = None,
 ) -> TableSource:
     """The table in a file, or in a folder with ``train.csv`` and ``val.csv`` (also ``.tsv``, ``.txt``, ``.parquet``,
     ``.gz``; also valid, validation or test for val). A test table without the target, as contests give it, is left out.
@@ -175,9 +178,11 @@ def read(
         on_bad_row: "refuse" rows that are broken, have no target or a cell that is no finite number where numbers are
             expected; or "skip" them, which is noted.
         device: where the inputs and targets are kept.
+        known: a run whose weights go on learning: its columns are read as it reads them, and nothing is learned from these.
 
     Raises:
-        UserError: the table cannot be used; the message names the line or the column and says what to write.
+        UserError: the table cannot be used, or lacks a column that is ``known``; the message names the line or the column
+            and says what to write.
     """
     path = Path(path)
     if on_bad_row not in ("refuse", "skip"):
@@ -196,8 +201,8 @@ def read(
     if "val" not in parts:
         parts, note = _divided(parts["train"], split or Holdout(), stratify=task == "classification")
         notes.append(note)
-    train, columns, learned = _learned(parts["train"], name, on_bad_row)
-    goal = table_target.fitted(train, name, task)
+    train, columns, learned = _learned(parts["train"], name, on_bad_row, known)
+    goal = _goal(train, name, task, known)
     stem = path.name if path.is_dir() else Path(path.name.lower().removesuffix(".gz")).stem
     return _source(
         stem,
@@ -238,7 +243,9 @@ def to_score(path: Path, target: str | None, task: str, on_bad_row: str = "refus
     return found
 
 
-def bundled(name: str, *, split: Holdout | Fold | None = None, device: str = "cpu") -> TableSource:
+def bundled(
+    name: str, *, split: Holdout | Fold | None = None, device: str = "cpu", known: Known | None = None
+) -> TableSource:
     """A table that comes with scikit-learn: iris, wine, breast-cancer (classes) or diabetes (a number).
 
     Columns are in their original units, so that standardisation knows the training rows only.
@@ -258,8 +265,8 @@ def bundled(name: str, *, split: Holdout | Fold | None = None, device: str = "cp
     columns = {str(column): pa.chunked_array([data.data[:, at]]) for at, column in enumerate(data.feature_names)}
     rows = Labelled(Table(name, columns, np.arange(1, len(target) + 1)), target)
     parts, note = _divided(rows, split or Holdout(), stratify=task == "classification")
-    train, learned, notes = _learned(parts["train"], what, "refuse")
-    goal = table_target.fitted(train, what, task)
+    train, learned, notes = _learned(parts["train"], what, "refuse", known)
+    goal = _goal(train, what, task, known)
     return _source(name, parts, (learned, goal), notes=[note, *notes], device=device)
 
 
@@ -313,12 +320,39 @@ def _left_out(part: Labelled) -> Iterator[str]:
         yield f"{part.without} rows of {part.table.file} left out: their target is missing or no finite number"
 
 
-def _learned(train: Labelled, target: str, on_bad_row: str) -> tuple[Labelled, tuple[Column, ...], list[str]]:
-    """The columns learned from the training rows, those rows without the ones that cannot be read, and notes.
+def _goal(train: Labelled, name: str, task: str, known: Known | None) -> Target:
+    """The target learned from the training rows. Where it is the number that a run has said before, it keeps its scale."""
+    goal = table_target.fitted(train, name, task)
+    if known is None or not known.std or known.classes != (name,) or goal.classes:
+        return goal
+    return replace(goal, mean=known.mean[0], std=known.std[0])
+
+
+def _of_run(train: Labelled, target: str, columns: tuple[Column, ...]) -> list[str]:
+    """Notes on a table that is read with the columns of a run. Raises `UserError` where one of them is the target."""
+    names = [column.name for column in columns]
+    if target in names:
+        raise UserError(
+            f"the weights that training starts from read `{target}` as an input, so that it cannot be the target: choose "
+            "another target, or start anew, without --from."
+        )
+    others = [name for name in train.table.columns if name not in (*names, target)]
+    notes = [f"columns, categories and scales are those of the run that training starts from: {listed(names)}"]
+    return notes + [f"left out: {listed(others)}, which it did not read"] * bool(others)
+
+
+def _learned(
+    train: Labelled, target: str, on_bad_row: str, known: Known | None
+) -> tuple[Labelled, tuple[Column, ...], list[str]]:
+    """The columns learned from the training rows, or those of a run; the rows without the ones that cannot be read, and
+    notes.
 
     Raises:
         UserError: a cell cannot be read, or no column is of use.
     """
+    if known is not None:
+        columns = cast(TableEncoder, known.encoder).columns
+        return train, columns, _of_run(train, target, columns)
     rows = len(train.target)
     while True:
         cells = {name: column for name, column in train.table.columns.items() if name != target}
@@ -371,8 +405,8 @@ def _source(
             notes = [*notes, _cells_note(part, rows)]
         if not len(part.target):
             raise UserError(f"{part.table.file} has no usable row for {split}. Correct its rows, or give more.")
-        unseen = _unseen(part.table, columns, values) if split == "val" else ""
-        notes = [*notes, f"validation: {unseen}"] if unseen else notes
+        unseen = _unseen(part.table, columns, values)  # in training only where the columns are those of another run
+        notes = [*notes, f"{'validation' if split == 'val' else 'training'}: {unseen}"] if unseen else notes
         encoded = torch.from_numpy(target.encode(part))
         made[split] = _Part(part.table.file, part.table.lines, values, encoded, part.target)
     counts = [torch.bincount(part.target, minlength=len(target.classes)) for part in made.values() if target.classes]

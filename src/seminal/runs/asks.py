@@ -27,7 +27,7 @@ class DataAsk:
     on_bad_file: str = "refuse"
     memory_limit: float = 2.0  # GiB of decoded pictures kept in memory
     workers: int | None = None
-    borrowed: bool = False  # text is read with the vocabulary of the run that training started from
+    borrowed: bool = False  # text and tables are read as the run reads them that training started from
 
 
 @dataclass(frozen=True)

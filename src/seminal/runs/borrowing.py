@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from seminal.core import DataSpec, Departure, Recipe, Transfer, UserError
+from seminal.data.tables import TableEncoder
 from seminal.data.text_rows import Known
 from seminal.pieces.measure import on_meta
 from seminal.runs.asks import DataAsk, RecipeAsk
 from seminal.runs.codec import read_json
 from seminal.runs.folder import RunFolder
-from seminal.runs.plan import Plan, encoder_of, plan_of
+from seminal.runs.plan import Plan, encoder_of, knowledge, plan_of
 from seminal.runs.shelf import begun_by, papers, reading_of
+from seminal.runs.sources import has_columns
 from seminal.train.transfer import layers_above
 from seminal.weights.matching import OURS, Fit, fit, variant_for
 from seminal.weights.reading import checkpoint
@@ -65,33 +67,46 @@ def borrowing(recipe: Recipe, paper: str, spec: DataSpec, ask: RecipeAsk) -> Rec
     return replace(recipe, transfer=transfer, departures=(*recipe.departures, *said))
 
 
-def known_text(ask: RecipeAsk, data: DataAsk, paper: str, variant: str) -> Known | None:
-    """How the run that training starts from reads text: its weights know its tokens, and no others. None where training
-    starts anew, and for models that read no text.
+def known_before(ask: RecipeAsk, data: DataAsk, paper: str, variant: str) -> Known | None:
+    """How the run that training starts from reads text or a table. None where training starts anew, or from a file of
+    weights, and for pictures, whose statistics are learned anew. Raises `UserError` as `known_text` does."""
+    if ask.start is None:
+        return None
+    if reading_of(paper, variant) is not None:
+        return known_text(ask.start, data, paper, variant)
+    path = Path(ask.start).expanduser()
+    if not has_columns(data.data) or not (path / "recipe.json").exists():
+        return None
+    folder = RunFolder.existing(path)
+    other = plan_of(folder)
+    _same_paper(other, paper, ask.start, variant)
+    return knowledge(folder, other) if isinstance(encoder_of(folder), TableEncoder) else None
+
+
+def known_text(start: str, data: DataAsk, paper: str, variant: str) -> Known:
+    """How a run reads text: its weights know its tokens, and no others.
 
     Raises:
         UserError: the weights come without a vocabulary, or the user asks for another one.
     """
-    if ask.start is None or reading_of(paper, variant) is None:
-        return None
-    path = Path(ask.start).expanduser()
+    path = Path(start).expanduser()
     if path.exists() and not (path / "recipe.json").exists():
         raise UserError(
-            f"{ask.start} is not the folder of a run, so nobody knows how its weights read text: make a run of it with "
-            f"`seminal import {ask.start} --as {variant}`, and start from that."
+            f"{start} is not the folder of a run, so nobody knows how its weights read text: make a run of it with "
+            f"`seminal import {start} --as {variant}`, and start from that."
         )
     folder = RunFolder.existing(path)
     other = plan_of(folder)
-    _same_paper(other, paper, ask.start, variant)
+    _same_paper(other, paper, start, variant)
     if not _same_network(paper, other.recipe.variant, variant):
         raise UserError(
-            f"{ask.start} is a run of {other.recipe.variant}, another network than {variant}: write `seminal train "
-            f"{other.recipe.variant} {data.data} --from {ask.start}`."
+            f"{start} is a run of {other.recipe.variant}, another network than {variant}: write `seminal train "
+            f"{other.recipe.variant} {data.data} --from {start}`."
         )
     for flag, value in (("--tokens", data.tokens), ("--vocab-size", data.vocab_size)):
         if value is not None:
             raise UserError(
-                f"{flag} has no place beside --from: the weights of {ask.start} know the tokens they were trained with, and "
+                f"{flag} has no place beside --from: the weights of {start} know the tokens they were trained with, and "
                 "no others. Leave it out."
             )
     encoder: Any = encoder_of(folder)
@@ -99,15 +114,15 @@ def known_text(ask: RecipeAsk, data: DataAsk, paper: str, variant: str) -> Known
 
 
 def as_begun(recipe: Recipe, paper: str, ask: RecipeAsk, spec: DataSpec) -> Recipe:
-    """The recipe with the network of the run that training starts from, whatever size it would choose for the data, and
-    with what the recipe's ``begun`` says of that size. What the variant asked for has otherwise than that of the run, it
-    keeps."""
+    """The recipe with the network of the run that training starts from, whatever size it would choose for the data, with the
+    scale of its inputs, and with what the recipe's ``begun`` says of that size. What the variant asked for has otherwise
+    than that of the run, it keeps."""
     assert ask.start is not None
     other, variants = plan_of(RunFolder.existing(Path(ask.start).expanduser())).recipe, papers()[paper].variants
     own, before = variants[recipe.variant], variants[other.variant]
     names = [field.name for field in dataclasses.fields(own) if getattr(own, field.name) != getattr(before, field.name)]
     model = replace(other.model, **{name: getattr(own, name) for name in names})
-    recipe = replace(recipe, model=model.fitted(spec))
+    recipe = replace(recipe, model=model.fitted(spec), scaling=other.scaling)
     begun = begun_by(paper)
     return begun(recipe) if begun else recipe
 

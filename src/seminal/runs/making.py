@@ -12,7 +12,7 @@ from seminal.core import Recipe, Source, UserError
 from seminal.pieces.measure import parameters
 from seminal.report.terminal import say
 from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
-from seminal.runs.borrowing import as_begun, borrowing, known_text
+from seminal.runs.borrowing import as_begun, borrowing, known_before
 from seminal.runs.changes import changed
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
@@ -45,7 +45,7 @@ class Maker:
     def plan(self) -> tuple[Plan, Source]:
         """Reads the data and resolves the recipe."""
         name, _ = paper_of(self.variant)
-        known = known_text(self.recipe, self.data, name, self.variant)
+        known = known_before(self.recipe, self.data, name, self.variant)
         device = str(device_for(self.run.device))
         source = open_source(self.data, name, self.variant, device, known=known)
         ask = self.recipe.recipe

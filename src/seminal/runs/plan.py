@@ -12,12 +12,14 @@ from torch import nn
 
 from seminal.core import Encoder, Recipe, Source, UserError
 from seminal.data.rows import Digested
+from seminal.data.tables import TableEncoder
 from seminal.data.text_rows import Known
 from seminal.runs.asks import DataAsk, RunAsk
 from seminal.runs.codec import from_json, read_json, to_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.shelf import papers
 from seminal.runs.sources import open_source
+from seminal.tasks.regression import Regression
 
 DIGESTS = "digests.json"  # of the splits of a table or a text; runs of earlier versions may have none
 
@@ -78,6 +80,16 @@ def encoder_of(folder: RunFolder) -> Encoder:
     return encoder
 
 
+def knowledge(folder: RunFolder, plan: Plan) -> Known:
+    """How other data are read by the run, to go on learning from them: text is cut into its tokens, a table has its columns,
+    and the scale of its numbers where these are to be said again."""
+    encoder = encoder_of(folder)
+    task = plan.recipe.task
+    if not isinstance(encoder, TableEncoder) or not isinstance(task, Regression):
+        return Known(encoder)
+    return Known(encoder, tuple(folder.read_json("labels.json")), mean=task.mean, std=task.std)
+
+
 def best_model(folder: RunFolder, plan: Plan, device: torch.device, which: str = "best") -> nn.Module:
     """The model with the best weights of the run (or the last)."""
     model = model_of(plan, device)
@@ -103,7 +115,7 @@ def source_of(folder: RunFolder, plan: Plan, device: torch.device) -> Source:
             f"{folder.path} holds weights that were trained elsewhere, and no data of its own. `seminal eval` scores it on "
             f"yours with `--data DATA`; `seminal train {plan.recipe.variant} DATA --from {folder.path}` goes on from it."
         )
-    known = Known(encoder_of(folder)) if plan.data.borrowed else None
+    known = knowledge(folder, plan) if plan.data.borrowed else None
     source = open_source(plan.data, plan.paper, plan.recipe.variant, str(device), known=known)
     changed = f"{plan.data.data} is not what it was when this run began:"
     if (before := folder.read_text("split.csv")) != (now := split_table(source)):

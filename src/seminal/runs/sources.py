@@ -23,8 +23,8 @@ SMALL = 96  # pictures that all have one size up to this are kept as they are, w
 
 
 def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Known | None = None) -> Source:
-    """The data for the model ``variant`` of the paper ``name``, ready to give batches. Text is cut into tokens by what is
-    ``known``, or else by what is learned from it. Raises `UserError` for whatever is wrong with them."""
+    """The data for the model ``variant`` of the paper ``name``, ready to give batches. Text and tables are read by what is
+    ``known``, or else by what is learned from them. Raises `UserError` for whatever is wrong with them."""
     split = _split(ask)
     path = expanded(ask.data)
     if (path / "recipe.json").exists():
@@ -40,7 +40,7 @@ def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Kn
             raise UserError(f"{ask.data} comes with its target and its task: leave --target and --task out.")
         if ask.data == "digits":
             return images.digits(split=split, device=device)
-        return tables.bundled(ask.data, split=split, device=device)
+        return tables.bundled(ask.data, split=split, device=device, known=known)
     if ask.data in SETS and not path.exists():
         path = fetched(ask.data)
     if not path.exists():
@@ -49,9 +49,8 @@ def open_source(ask: DataAsk, name: str, variant: str, device: str, *, known: Kn
             f"for: {', '.join(SETS)}."
         )
     if is_table(path):
-        bad_row = ask.on_bad_file
-        task = {"classify": "classification"}.get(ask.task, ask.task)
-        return tables.read(path, target=ask.target, split=split, task=task, on_bad_row=bad_row, device=device)
+        bad, task = ask.on_bad_file, {"classify": "classification"}.get(ask.task, ask.task)
+        return tables.read(path, target=ask.target, split=split, task=task, on_bad_row=bad, device=device, known=known)
     if path.is_file() and not path.name.lower().endswith(ARCHIVES):
         raise UserError(
             f"{path.name} is neither a table ({', '.join(TABLES)}) nor an archive of pictures ({', '.join(ARCHIVES)}). "
@@ -161,6 +160,12 @@ def _split(ask: DataAsk) -> Holdout | Fold:
     if ask.fold is not None and ask.folds is not None:
         return Fold(ask.fold, ask.folds, ask.split_seed)
     return Holdout(0.2 if ask.val_fraction is None else ask.val_fraction, ask.split_seed)
+
+
+def has_columns(data: str) -> bool:
+    """Whether these words after ``train MODEL`` name a table, or a bundled one."""
+    path = expanded(data)
+    return is_table(path) if path.exists() else data in tables.BUNDLED
 
 
 def is_table(path: Path) -> bool:

@@ -12,6 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -40,6 +41,7 @@ from command_line import (
     typed,
 )
 from seminal.runs import training
+from seminal.runs.judging import digits
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -106,6 +108,43 @@ def test_predictions_for_a_table_are_those_of_validation(tmp_path):
         assert float(row["y true"]) == pytest.approx(
             float(Path(data).read_text().splitlines()[line - 1].split(",")[3]), rel=1e-5
         )
+
+
+def test_numbers_have_the_digits_that_tell_them_apart(tmp_path):
+    """They were cut to six: a year, a price in millions, a time in seconds."""
+    luck = np.random.default_rng(0)
+    x = luck.normal(size=120)
+    rows = [f"{value:.6f},{1e9 + value:.4f}" for value in x]
+    (tmp_path / "large.csv").write_text("\n".join(["x,y", *rows]) + "\n")
+    done("train", "linear", "large.csv", "--target", "y", "--epochs", "60", *QUICK, "--name", "run", folder=tmp_path)
+    shown = done("predict", "runs/run", "large.csv", "--csv", "said.csv", folder=tmp_path)
+    numbers = [float(line.split(" y ")[1]) for line in shown.splitlines() if " y " in line]
+    assert np.corrcoef(numbers, x)[0, 1] > 0.999
+    assert max(numbers) < 2e9
+    assert "e+" not in shown
+    written = [line.split(",") for line in (tmp_path / "said.csv").read_text().splitlines()[1:]]
+    assert np.corrcoef([float(number) for _, number in written], x)[0, 1] > 0.999
+    done("eval", "runs/run", folder=tmp_path)
+    lines = (tmp_path / "runs" / "run" / "predictions-val.csv").read_text().splitlines()[1:]
+    for name, true, _ in (line.split(",") for line in lines):
+        assert float(true) == pytest.approx(1e9 + x[int(name.rpartition(":")[2]) - 2], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "std", "told"),
+    [
+        (1981716.15, 4e5, "1981716"),
+        (1e9 + 0.5, 1.0, "1000000000.5"),
+        (0.123456789, 1.0, "0.123457"),
+        (2.0, 1e-4, "2"),
+        (2.000012345678, 1e-4, "2.000012346"),
+        (1e22, 1.0, "1e+22"),
+        (0.0, 1.0, "0"),
+        (float("nan"), 1.0, "nan"),
+    ],
+)
+def test_digits(value, std, told):
+    assert digits(value, std) == told
 
 
 def test_top_shows_so_many_classes(tmp_path):

@@ -156,7 +156,7 @@ def _counted(count: int) -> tables.TableSource:
         np.arange(count) * 1.0,
     )
     parts, _ = tables._divided(rows, Holdout(), stratify=False)
-    train, columns, _ = tables._learned(parts["train"], "y", "refuse")
+    train, columns, _ = tables._learned(parts["train"], "y", "refuse", None)
     goal = tables.table_target.fitted(train, "y", "regression")
     return tables._source("t", parts, (columns, goal), notes=[], device="cpu")
 

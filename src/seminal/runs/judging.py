@@ -6,10 +6,12 @@ import csv
 import dataclasses
 import itertools
 import json
+import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -36,6 +38,7 @@ from seminal.tasks.classification import Classification
 from seminal.tasks.language import Language
 from seminal.tasks.masked_language import MaskedLanguage
 from seminal.tasks.neighbours import Neighbours
+from seminal.tasks.regression import Regression
 from seminal.tasks.tagging import Tagging
 from seminal.tasks.translation import Translation
 from seminal.train.evaluate import predicted, scored
@@ -196,7 +199,7 @@ def _write_predictions(
                 truths = [float(t) * s + m for t, s, m in zip(batch["target"][i], scale, shift)]
                 values = [float(v) for v in found["value"][i]]
                 numbers += zip(truths, values)
-                lines.append([name, *(f"{number:.6g}" for number in (*truths, *values))])
+                lines.append([name, *(digits(number, std) for number, std in zip((*truths, *values), 2 * scale))])
     head = ["row", "true", "predicted", "confidence"]
     if unasked:
         head = ["row", *unasked]
@@ -204,6 +207,16 @@ def _write_predictions(
         head = ["row", *(f"{n} true" for n in spec.target_names), *(f"{n} predicted" for n in spec.target_names)]
     _write_csv(path, head, lines)
     return agreement.of_numbers(numbers) if len(spec.target_names) == 1 else {}
+
+
+def digits(value: float, std: float) -> str:
+    """A number with as many digits as tell it from another that is a hundred-thousandth of ``std`` away, at least six; whole
+    digits are left out beyond 15 only."""
+    size = max(abs(value), 1e-300)
+    if not math.isfinite(value):
+        return str(value)
+    wanted = max(6, 1 + math.floor(math.log10(size)), 5 + math.ceil(math.log10(size / max(std, 1e-300))))
+    return f"{value:.{min(15, wanted)}g}"
 
 
 def _unasked(found: Mapping[str, Tensor]) -> dict[str, list[float]]:
@@ -286,20 +299,23 @@ def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> 
     """Print a line for each input as soon as its batch is computed; write all of them as a table, if one is asked for."""
     lines: list[list[str]] = []
     head: list[str] = []
-    classes = _has_classes(plan)
+    classes, task = _has_classes(plan), plan.recipe.task
+    scale = task.std if isinstance(task, Regression) else ()
     with warnings.catch_warnings(record=True) as noticed:  # such as a category that training did not have
         warnings.simplefilter("always")
         for name, answer in _answers(folder, plan, inputs):
             while noticed:
                 say("note", str(noticed.pop(0).message), out=console(sys.stderr))
             ranked = sorted(answer.items(), key=lambda pair: -pair[1])[: ask.top] if classes else list(answer.items())
+            told = [digits(value, std) for value, std in zip_longest(answer.values(), scale, fillvalue=1.0)]
             if ask.as_json:
                 print(json.dumps({"input": name, **dict(ranked)}, ensure_ascii=False))
             else:
-                print(f"{name}  " + "  ".join(f"{key} {v:.1%}" if classes else f"{key} {v:.6g}" for key, v in ranked))
+                said = (f"{key} {v:.1%}" for key, v in ranked) if classes else map(" ".join, zip(answer, told))
+                print(f"{name}  " + "  ".join(said))
             if ask.csv_file:
                 head = ["input", *["predicted"] * classes, *answer]
-                lines.append([name, *[ranked[0][0]] * classes, *(f"{value:.6g}" for value in answer.values())])
+                lines.append([name, *[ranked[0][0]] * classes, *told])
     if ask.csv_file:
         _write_csv(Path(ask.csv_file), head, lines)
 

@@ -46,6 +46,34 @@ def test_every_form_of_file_gives_the_same_numbers(tmp_path: Path, form: str) ->
             assert torch.equal(whole(source, split)[key], tensor), key
 
 
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (("1.026", "870", "-2.870.000"), (1026, 870, -2870000)),  # points before three digits alone
+        (("1.026,50", "870", "3,5"), (1026.5, 870, 3.5)),
+        (("1.026", "870", "2.5"), (1.026, 870, 2.5)),  # a decimal point among them
+        (("1.026", "0.870", "2.870"), (1.026, 0.87, 2.87)),  # no thousand begins with a 0
+    ],
+)
+def test_points_are_marks_of_thousands_where_commas_are_decimal(tmp_path: Path, cells, numbers) -> None:
+    """1.026 was read as little more than 1."""
+    path = tmp_path / "umsatz.csv"
+    path.write_text("a;y\n" + "".join(f"{cell};{place},25\n" for place, cell in enumerate(cells)))
+    table = table_file.read(path)
+    assert [float(cell) for cell in table.columns["a"].to_pylist()] == list(numbers)
+    assert table.thousands == (("a",) if numbers[0] > 1000 else ())
+
+
+def test_a_run_reads_thousands_in_a_file_without_decimal_commas_too(tmp_path: Path) -> None:
+    rows = [f"{1 + i % 9}.{i:03d};{2 * i},5" for i in range(1, 60)]
+    (tmp_path / "train.csv").write_text("\n".join(["a;y", *rows]) + "\n")
+    source = tables.read(tmp_path / "train.csv", target="y")
+    assert any("1.026 is 1026 in `a`" in note for note in source.spec.notes)
+    (tmp_path / "new.csv").write_text("a;b\n1.026;x\n870;x\n1026;x\n")
+    ((_, batch),) = source.encoder("none").encode([str(tmp_path / "new.csv")], 8)
+    assert batch["input"][:, 0].tolist() == [1026, 870, 1026]
+
+
 def test_semicolons_bring_decimal_commas(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a;y\n" + "".join(f"{i},5;{2 * i},25\n" for i in range(40)))

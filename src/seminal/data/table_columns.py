@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seminal.data.table_file import is_text
+from seminal.data.table_file import is_text, without_marks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +44,7 @@ class Column:
     mean: float = 0.0  # after filling; 0 and 1 where a feature is 0/1 and stays so
     std: float = 1.0
     categories: tuple[str, ...] = ()
+    thousands: bool = False  # points were marks of thousands: in a file without decimal commas too, 1.026 is 1026
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -59,7 +60,8 @@ class Column:
         """
         if self.kind == "category":
             return self._places(cells), np.zeros(len(cells), dtype=bool)
-        values, strange = READERS[self.kind](cells)
+        marked = self.thousands and is_text(cells)
+        values, strange = READERS[self.kind](without_marks(cells) if marked else cells)
         strange |= np.abs(values) > FLOAT32_MAX  # infinite, or would be as a 32-bit number
         return np.where(strange, np.nan, values), strange
 

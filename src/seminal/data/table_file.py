@@ -35,6 +35,8 @@ CHUNK = 20_000  # rows that are held as Python strings at a time
 SNIFFED = 100  # lines from which the delimiter is guessed
 HEAD = 1 << 20  # characters in which the header and these lines are looked for
 LONGEST_CELL = 1 << 27  # characters; Python's own limit is shorter than a long document
+DECIMAL_COMMA = r"^[+-]?\d+(\.\d{3})*,\d+$"
+THOUSANDS = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?$"
 SHOWN = 60  # characters of a cell, or of a name, in a message
 
 
@@ -47,6 +49,7 @@ class Table:
     columns: Columns
     lines: np.ndarray
     broken: tuple[int, ...] = ()  # lines that were left out because their number of fields is wrong
+    thousands: tuple[str, ...] = ()  # columns in which 1.026 is 1026: see `_local`
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -190,7 +193,8 @@ def _text(text: str, file: str, on_bad_row: str) -> Table:
     _refuse_twins(names, file, " Its first line looks like data: write the names above it." if like_data else "")
     plain = _by_arrow(text, delimiter, names, line)
     if plain is not None:
-        return Table(file, *plain)
+        columns, thousands = _local(plain[0], delimiter)
+        return Table(file, columns, plain[1], thousands=thousands)
     records = _by_csv(text, delimiter, len(names), quoting=True)
     if records.broken or (records.swallowed and len(names) > 1):
         # A stray quotation mark swallows lines. If the lines are better rows when it is a letter, it is one.
@@ -198,8 +202,9 @@ def _text(text: str, file: str, on_bad_row: str) -> Table:
         records = min(records, letters, key=lambda read: (len(read.broken), -len(read.lines)))
     if records.broken and on_bad_row == "refuse":
         raise UserError(_broken_row(records.broken, file, len(names)))
-    columns = {name: _clean(column, delimiter) for name, column in zip(names, records.columns)}
-    return Table(file, columns, np.array(records.lines, dtype=np.int64), tuple(row.line for row in records.broken))
+    columns, thousands = _local({name: _clean(column) for name, column in zip(names, records.columns)}, delimiter)
+    broken = tuple(row.line for row in records.broken)
+    return Table(file, columns, np.array(records.lines, dtype=np.int64), broken, thousands)
 
 
 def _header(text: str, delimiter: str) -> tuple[list[str], int]:
@@ -258,7 +263,7 @@ def _by_arrow(text: str, delimiter: str, names: list[str], header: int) -> tuple
         convert_options=arrow.ConvertOptions(column_types={place: pa.string() for place in places}),
     )
     lines = np.flatnonzero(filled)[1:] + 1
-    return {name: _clean(column, delimiter) for name, column in zip(names, read.columns)}, lines
+    return {name: _clean(column) for name, column in zip(names, read.columns)}, lines
 
 
 @dataclass(frozen=True)
@@ -365,17 +370,43 @@ def is_text(column: pa.ChunkedArray) -> bool:
     return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
 
 
-def _clean(column: pa.ChunkedArray, delimiter: str = "") -> pa.ChunkedArray:
-    """Text without the spaces around it, and null where it says that a value is missing. Semicolons divide the tables of
-    countries that write 3,5 for 3.5: such numbers get their point."""
+def _clean(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text without the spaces around it, and null where it says that a value is missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     text = pc.utf8_trim_whitespace(column)
-    if delimiter == ";":
-        text = pc.replace_substring_regex(text, r"^([+-]?\d+),(\d+)$", r"\1.\2")
     missing = pc.is_in(text, value_set=pa.array(MISSING, text.type))
     return pc.if_else(missing, pa.scalar(None, text.type), text)
+
+
+def _local(columns: Columns, delimiter: str) -> tuple[Columns, tuple[str, ...]]:
+    """The columns with the numbers of countries that write 1.026,5 for 1026.5 as all others write them, and the names of
+    those in which points were marks of thousands. Semicolons divide the tables of such countries; and where numbers of a
+    table have decimal commas, a column whose points all stand before three digits has no decimal point."""
+    import pyarrow.compute as pc
+
+    def has(column: pa.ChunkedArray, form: str) -> bool:
+        return bool(pc.any(pc.match_substring_regex(column, form)).as_py())
+
+    def marked(column: pa.ChunkedArray) -> bool:
+        other = pc.and_not(pc.match_substring(column, "."), pc.match_substring_regex(column, THOUSANDS))
+        return has(column, THOUSANDS) and not pc.any(other).as_py()
+
+    if delimiter != ";" or not any(has(column, DECIMAL_COMMA) for column in columns.values()):
+        return columns, ()
+    thousands = tuple(name for name, column in columns.items() if marked(column))
+    found = {name: without_marks(column) if name in thousands else column for name, column in columns.items()}
+    return {
+        name: pc.replace_substring_regex(c, r"^([+-]?\d+),(\d+)$", r"\1.\2") for name, c in found.items()
+    }, thousands
+
+
+def without_marks(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text with 1026 for 1.026 and 1026,5 for 1.026,5; other cells as they are."""
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.match_substring_regex(column, THOUSANDS), pc.replace_substring(column, ".", ""), column)
 
 
 def _checked(table: Table) -> Table:

@@ -357,7 +357,8 @@ def _learned(
     while True:
         cells = {name: column for name, column in train.table.columns.items() if name != target}
         found = {name: fitted(name, column, train.table.lines) for name, column in cells.items()}
-        columns = tuple(column for column in found.values() if isinstance(column, Column))
+        marked = train.table.thousands
+        columns = tuple(replace(c, thousands=c.name in marked) for c in found.values() if isinstance(c, Column))
         bad = _values(train.table, columns)[1]
         if not bad.any():
             break
@@ -376,6 +377,7 @@ def _learned(
     notes = [f"left out: {', '.join(useless)}"] * bool(useless)
     notes += [f"read as categories: {', '.join(categories)}"] * bool(categories)
     notes += [f"values are missing in {listed(absent)}: filled in, and marked by a feature of its own"] * bool(absent)
+    notes += [f"numbers here have decimal commas, so that 1.026 is 1026 in {listed(marked)}"] * bool(marked)
     notes += [_cells_note(train, rows)] * (len(train.target) < rows)
     return train, columns, notes
 

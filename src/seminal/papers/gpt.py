@@ -17,15 +17,14 @@ texts, with no more than a linear map on top: each task is written as one row of
     L2(C) = Σ_(x, y) log P(y | x_1 … x_m)                                                                           (4)
     L3(C) = L2(C) + λ L1(C)                     the words of the labelled texts are said on                         (5)
 
-A text is read as ``<s> a </s>``, a pair as ``<s> a </s> b </s>`` (Fig. 1: start, text, delimiter, text, extract); of a
-choice, each ending stands behind its beginning as such a pair, and has a score of its own.
+A text is read as ``<s> a </s>``, a pair as ``<s> a </s> b </s>``: start, text, delimiter, text, extract (Fig. 1), the three
+being new to the network. Of a choice, each ending stands behind its beginning as in a pair, and has a score of its own.
 
 Shapes: B rows, T tokens, d width, h heads, k width of a key, V vocabulary, C outputs; R hypotheses when writing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,16 +139,24 @@ class Layer(nn.Module):
 
 
 class Answer(nn.Module):
-    """Eq. 3: all that fine-tuning adds."""
+    """Eq. 3 and Sec. 3.3: all that fine-tuning adds."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        # Not the rows of `<s>` and `</s>`: plain text has taught these to be never said, and both the same way.
+        self.frame = nn.Embedding(3, config.width)  # start, delimiter, extract
         self.dropout = Dropout(config.dropout)
         self.linear = nn.Linear(config.width, config.outputs, bias=False)  # W_y
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
         found: Tensor = self.linear(self.dropout(x))
         return found
+
+    def framed(self, x: Float[Tensor, "R n d"], text: Int[Tensor, "R n"]) -> Float[Tensor, "R n d"]:
+        """The vectors of the tokens, with those of the frame in their places."""
+        last = torch.arange(text.shape[1], device=text.device) == lengths(text)[:, None] - 1
+        part = (text == END).long() + ((text == END) & last).long()
+        return torch.where(((text == BEGIN) | (text == END))[..., None], self.frame(part), x)
 
 
 class GPT(nn.Module):
@@ -191,7 +198,9 @@ class GPT(nn.Module):
                 f"a text of {end} tokens is longer than the {self.config.longest} places this model has learned positions "
                 "for: shorten it, or train with a larger --max-length."
             )
-        return self.dropout(self.tokens(tokens) + self.positions.weight[first:end])
+        x = self.tokens(tokens)
+        x = x if self.head is None else self.head.framed(x, tokens)
+        return self.dropout(x + self.positions.weight[first:end])
 
     def logits(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... V"]:
         return F.linear(x, self.tokens.weight)
@@ -223,7 +232,7 @@ def last_of(x: Float[Tensor, "R n d"], text: Int[Tensor, "R n"]) -> Float[Tensor
 def first_values(model: GPT) -> None:
     """Sec. 4.1: N(0, 0.02) suffices, because of the layer normalisations; biases 0."""
     fill(model, normal(SPREAD), constant(0.0))
-    for table in (model.tokens, model.positions):
+    for table in (model.tokens, model.positions, *([model.head.frame] if model.head else [])):
         nn.init.normal_(table.weight, std=SPREAD)
 
 
@@ -251,21 +260,10 @@ def _departures(config: Config) -> list[Departure]:
     if config.norm != BASE.norm:
         what = "layer normalisation before each sub-layer and at the end (paper: after each sub-layer)"
         found.append(Departure(what, "as in GPT-2", "Sec. 4.1"))
-    return found + list(_of_head(config))
-
-
-def _of_head(config: Config) -> Iterator[Departure]:
-    """What fine-tuning does otherwise."""
-    if config.head == "words":
-        return
-    what = "`<s>` begins a text, `</s>` ends each of its parts (paper: new tokens for start, delimiter and extract)"
-    why = "every vocabulary here has these two; plain text seldom has taught them anything"
-    yield Departure(what, why, "Sec. 3.3")
     if config.head == "class":
-        what = (
-            "a pair is read in the order in which it stands (paper: for similarity in both, and the states are added)"
-        )
-        yield Departure(what, "which pairs have no order is not told by a table", "Sec. 3.3")
+        what = "a pair is read in the order in which it stands (paper: for similarity in both, whose states are added)"
+        found.append(Departure(what, "a table does not tell which pairs have no order", "Sec. 3.3"))
+    return found
 
 
 def _printed_sizes() -> tuple[int, ...]:
@@ -285,12 +283,13 @@ def _spread() -> float:
     return float(torch.cat([p.detach().flatten() for p in model.parameters() if p.dim() == 2]).std())
 
 
-def _dropouts() -> tuple[float, float, float]:
-    """Of residual, embedding and attention, on the built network."""
-    model = on_meta(GPT, BASE)
-    layer = model.get_submodule("layers.0")
-    residual, embedding = layer.get_submodule("after_attention.dropout"), model.get_submodule("dropout")
-    return float(residual.p), float(embedding.p), float(layer.attention_dropout)  # type: ignore[arg-type]
+def _dropouts() -> tuple[float, ...]:
+    """Of residual, embedding, attention and classifier, on the built network."""
+    model = on_meta(GPT, replace(BASE, head="class"))
+    names = ("layers.0.after_attention.dropout", "dropout", "head.dropout")
+    residual, embedding, classes = (float(model.get_submodule(name).p) for name in names)  # type: ignore[arg-type]
+    attention = float(model.get_submodule("layers.0").attention_dropout)  # type: ignore[arg-type]
+    return residual, embedding, attention, classes
 
 
 def _first_that_sees() -> int:
@@ -307,7 +306,7 @@ def _first_that_sees() -> int:
 SMALL = replace(BASE, vocabulary=9, layers=2, width=8, inner=16, heads=2, longest=8)
 
 
-def _class_maps() -> list[tuple[int, ...]]:
+def _maps() -> list[tuple[int, ...]]:
     """W_y as torch keeps it, for so many outputs."""
     heads = (("class", 2), ("class", 3), ("choice", 1))
     models = [on_meta(GPT, replace(BASE, head=head, outputs=outputs)) for head, outputs in heads]
@@ -331,11 +330,6 @@ def _answering() -> list[list[int]]:
     text[0, 6:] = PAD
     (gradient,) = torch.autograd.grad(model(text).square().sum(), kept)
     return [row.any(-1).nonzero()[:, 0].tolist() for row in gradient]
-
-
-def _dropout_of_classes() -> float:
-    model = on_meta(GPT, replace(BASE, head="class"))
-    return float(model.get_submodule("head.dropout").p)  # type: ignore[arg-type]
 
 
 TUNED = {  # on the test sets
@@ -371,16 +365,16 @@ PAPER = Paper(
             variant="gpt",
         ),
         Fact("standard deviation of the first weights", "Sec. 4.1", 0.02, _spread, within=0.005, variant="gpt"),
-        Fact("dropout of residuals, embeddings, attention", "Sec. 4.1", (0.1, 0.1, 0.1), _dropouts, variant="gpt"),
+        Fact("dropout of residual, embedding, attention, classifier", "Sec. 4.1", (0.1,) * 4, _dropouts, variant="gpt"),
         Fact("masked self-attention: the first place that sees token 3, from 0", "Sec. 4.1", 3, _first_that_sees),
         Fact(
-            "W_y of 2 classes, of 3, of a choice: one row of 768 for each output, no bias",
+            "W_y of 2 classes, of 3, of a choice",
             "Eq. 3, Sec. 4.1",
             [(2, 768), (3, 768), (1, 768)],
-            _class_maps,
+            _maps,
             variant="gpt",
         ),
-        Fact("parameters that 3 classes add: W_y, 3 · 768, and nothing else", "Sec. 3.2", 2304, _added, variant="gpt"),
+        Fact("3 classes add W_y, and start, delimiter, extract", "Sec. 3.2, 3.3", 4608, _added, variant="gpt"),
         Fact(
             "multiply-adds of 128 tokens with 3 classes: n (12 T d² + 2 T² d) + 3 d",
             "Sec. 4.1 (sizes; the number itself is not printed)",
@@ -389,7 +383,6 @@ PAPER = Paper(
             variant="gpt",
         ),
         Fact("a class is told from the state of the last token, of 6 and of 8", "Eq. 3", [[5], [7]], _answering),
-        Fact("dropout before the classifier", "Sec. 4.1", 0.1, _dropout_of_classes, variant="gpt"),
     ),
     results=(
         Result("gpt", "BooksCorpus", "perplexity per token", 18.4, "Sec. 4.1"),

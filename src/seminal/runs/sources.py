@@ -108,8 +108,8 @@ def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Kno
 
 def _refuse_columns(ask: DataAsk, path: Path) -> None:
     """Whatever is about labels has no meaning for a model that learns from plain text alone."""
-    flags = {"--text": ask.source, "--target": ask.target}
-    flags |= {f"--task {ask.task}": TASKS.get(ask.task, "documents") != "documents" or None}
+    task = ask.task if TASKS.get(ask.task, "documents") != "documents" else None
+    flags = {"--text": ask.source, "--target": ask.target, f"--task {task}": task}
     for flag in (flag for flag, value in flags.items() if value is not None):
         raise UserError(
             f"{flag} is about labels, and this model reads {path.name} as plain text: leave it out, or train a model that "

@@ -324,6 +324,21 @@ def test_a_run_on_plain_text_is_fine_tuned_scored_and_asked(folder, data, asked)
     assert (run.path / "report.html").exists()
 
 
+def test_weights_that_came_in_are_fine_tuned(folder):
+    """By their own tokeniser, whose numbers of the special tokens are others."""
+    done("export", "runs/own", "--to", "huggingface", "--out", "theirs", folder=folder)
+    done("import", "theirs", "--as", "gpt", "--name", "back", folder=folder)
+    words = ("--from", "runs/back", "--freeze", "--epochs", "1", "--name", "tuned", *QUICK)
+    assert "all but the head is frozen" in done("train", "gpt", "set.tsv", *words, folder=folder)
+    assert "home" in done("predict", "runs/tuned", "the red house waits", folder=folder)
+    own, tuned = (
+        RunFolder.existing(folder / "runs" / name).read_tensors("best.safetensors")[0] for name in ("own", "tuned")
+    )
+    assert {name for name in tuned if name not in own} == {"head.frame.weight", "head.linear.weight"}
+    assert torch.equal(tuned["layers.0.inner.weight"], own["layers.0.inner.weight"])
+    assert "“" in done("explain", "runs/tuned", "the red house waits", folder=folder)
+
+
 def test_one_command_from_first_weights(folder):
     """The fault that this file began with: the table was read as plain text, and what was asked for was dropped."""
     for words in (("--target", "label"), ("--task", "classify")):

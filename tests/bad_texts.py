@@ -133,6 +133,13 @@ TEXTS: list[tuple[str, str, tuple[str, ...], Change]] = [
     ("a folder of pairs for a classifier", "train lstm pairs", ("no training set",), pairs()),
     ("text that is not there", "train gpt novel.txt", ("no novel.txt",), lambda folder: None),
     ("an empty text", "train gpt novel.txt", ("novel.txt", "empty"), text("novel.txt", "")),
+    ("labels of a plain text", "train gpt novel.txt --target y", ("--target", "a table"), text("novel.txt", "Once\n")),
+    (
+        "a lesson that GPT does not learn",
+        "train gpt a.tsv --task tag",
+        ("--task tag", "`bert`"),
+        text("a.tsv", "a\tb\n"),
+    ),
     (
         "labelled text with one class only",
         "train lstm all.tsv",

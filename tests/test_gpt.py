@@ -222,12 +222,12 @@ def test_more_tokens_than_positions_are_refused(build, config):
 
 
 @pytest.mark.parametrize("config", [gpt.BASE, gpt2.BASE], ids=["gpt", "gpt2"])
-def test_only_plain_text_in_windows_that_fit_is_read(config):
+def test_only_texts_that_fit_are_read(config):
     assert config.fitted(stream(vocabulary=77)).vocabulary == 77
     assert config.fitted(stream(window=config.longest)).longest == config.longest
     with pytest.raises(UserError, match=f"--max-length {config.longest}"):
         config.fitted(stream(window=config.longest + 1))
-    for kind, instead in (("pairs", "`transformer`"), ("labelled", "`transformer-encoder`")):
+    for kind, instead in (("pairs", "`transformer`"), ("tagged", "`bert`")):
         with pytest.raises(UserError, match=instead):
             config.fitted(replace(stream(), kind=kind))
 

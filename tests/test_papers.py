@@ -155,6 +155,8 @@ MISTAKES = (
     ("elmo", "K = 50", "K = 40", "multiply-adds of 5 words"),
     ("gan", "latent: int = 100", "latent: int = 90", "numbers of noise"),
     ("preact_resnet", '"preresnet164": _cifar(164, layers=3)', '"preresnet164": _cifar(164)', "after the stages"),
+    ("gpt", "lengths(text) - 1]", "lengths(text) - 2]", "state of the last token"),
+    ("gpt", "bias=False", "bias=True", "3 classes add"),
     ("resnet", '"resnet50": Config(B50, bottleneck=True)', '"resnet50": Config(B50)', "conv1 and stages"),
     ("resnext", "(4, 24)", "(4, 25)", "grouped convolutions"),
     ("senet", "reduction: int = 16  #", "reduction: int = 8  #", "weights more"),

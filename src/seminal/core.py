@@ -181,6 +181,7 @@ class Reading:
     # Stream: each word is read with those up to ``longest`` places away. Words of a larger share of the text than this are
     # left out at random, the more often the larger it is; 0: none.
     subsample: float | None = None
+    labels: bool = False  # stream: labelled texts and choices are read too, framed as below
     # ``<s>`` before a text and ``</s>`` after each of its parts, which BERT calls [CLS] and [SEP]. Such a model reads every
     # form of text: "documents" (plain text, an empty line between two of them), "labelled", "tagged", "questions", "choices".
     framed: bool = False

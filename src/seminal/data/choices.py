@@ -151,9 +151,9 @@ def _encoder(parts: Mapping[str, Choices], reading: Reading, ask: TextAsk) -> Ch
         return ChoicesEncoder(ask.known.words.text, ask.known.words.longest, len(train.names))
     size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
     lines = (line for beginning, endings in zip(train.beginnings, train.endings) for line in (beginning, *endings))
-    return ChoicesEncoder(
-        learned(lines, reading.tokens, size, exactly=exactly, masked=True), reading.longest, len(train.names)
-    )
+    stream = reading.form == "stream"  # of a model that goes on writing: its tokens are those of plain text
+    text = learned(lines, reading.tokens, size, exactly=exactly, stream=stream, masked=not stream)
+    return ChoicesEncoder(text, reading.longest, len(train.names))
 
 
 def _encoded(encoder: ChoicesEncoder, part: Choices, called: str, notes: list[str]) -> TextRows:

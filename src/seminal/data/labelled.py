@@ -169,7 +169,8 @@ def _encoder(parts: Mapping[str, _Rows], reading: Reading, ask: LabelledAsk) -> 
         return LabelledEncoder(ask.known.words.text, ask.known.words.longest, reading.framed, pair)
     size, exactly = ask.vocabulary or reading.vocabulary, ask.vocabulary is not None
     sides = (side for texts in train for side in texts)
-    text = learned(sides, reading.tokens, size, exactly=exactly, masked=reading.framed)
+    stream = reading.form == "stream"  # of a model that goes on writing: its tokens are those of plain text
+    text = learned(sides, reading.tokens, size, exactly=exactly, stream=stream, masked=reading.framed and not stream)
     return LabelledEncoder(text, reading.longest, reading.framed, pair)
 
 

@@ -40,6 +40,8 @@ class Config:
     longest: int = 1024  # tokens of a window (Sec. 2.3)
     dropout: float = 0.1  # not stated: GPT's
     attention_dropout: float = 0.1
+    head: str = "words"  # GPT's: "class" of a text or of a pair of texts, "choice" among texts
+    outputs: int = 2  # C
 
     @property
     def body(self) -> gpt.Config:
@@ -54,18 +56,21 @@ class Config:
             dropout=self.dropout,
             attention_dropout=self.attention_dropout,
             norm="pre",
+            head=self.head,
+            outputs=self.outputs,
         )
 
     def fitted(self, spec: DataSpec) -> Config:
-        """For plain text."""
-        return replace(self, vocabulary=self.body.fitted(spec).vocabulary)
+        """For plain text, or for what it is fine-tuned on as GPT is."""
+        body = self.body.fitted(spec)
+        return replace(self, vocabulary=body.vocabulary, head=body.head, outputs=body.outputs)
 
     def departures(self) -> tuple[Departure, ...]:
         """Sizes that are no row of Table 2."""
         return tuple(_departures(self))
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
-        """(batch, 25) tokens without padding."""
+        """(batch, 25) tokens without padding; four texts in a row for choices."""
         return self.body.example(batch)
 
 
@@ -106,12 +111,16 @@ def _departures(config: Config) -> list[Departure]:
     if config.longest != BASE.longest:
         what = f"{config.longest:,} positions (paper: {BASE.longest:,})"
         found.append(Departure(what, "as long as the windows of the data", "Sec. 2.3"))
-    if replace(config, vocabulary=BASE.vocabulary, longest=BASE.longest) not in VARIANTS.values():
+    sizes = replace(config, vocabulary=BASE.vocabulary, longest=BASE.longest, head=BASE.head, outputs=BASE.outputs)
+    if sizes not in VARIANTS.values():
         what = (
             f"{config.layers} layers of width {config.width} with {config.heads} heads, dropout {config.dropout:g} and "
             f"{config.attention_dropout:g} in attention (paper: from 12, 768, 12; dropout of GPT, 0.1)"
         )
         found.append(Departure(what, "small data are overfitted by the paper's sizes", "Table 2"))
+    if config.head != BASE.head:
+        what = "a linear map reads the state of the last token (paper: the answer is written, without training for it)"
+        found.append(Departure(what, "GPT's fine-tuning (Radford et al. 2018, Sec. 3.2)", "Sec. 2"))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from seminal.pieces.tokens import PAD
 
@@ -26,6 +26,22 @@ def losses(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
     flat, wanted = logits.flatten(0, -2).float(), target.flatten()
     found = _Losses.apply(flat, wanted.clamp(min=0), smoothing)
     return found.masked_fill(wanted == PAD, 0.0).view(target.shape)
+
+
+def beside(model: nn.Module, text: Tensor, share: float) -> tuple[Tensor, Tensor | float]:
+    """What a model says of the rows of ``text`` (B, …, S), and ``share`` times what its own tokens cost it, (B,): the mean
+    over a text's tokens but the first, each told by those before it, and over the texts of a row. With a share of 0 the
+    model is asked for nothing but its answer.
+
+    ``model(text, after)`` gives its answer, and logits (n, V) of the tokens that follow the n places ``after``."""
+    if not share:
+        answer: Tensor = model(text)
+        return answer, 0.0
+    follows = text[..., 1:] != PAD
+    answer, logits = model(text, F.pad(follows, (0, 1)))
+    nats = losses(logits, text[..., 1:][follows])
+    each = nats.new_zeros(follows.shape).masked_scatter(follows, nats).sum(-1) / follows.sum(-1)
+    return answer, share * each.flatten(1).mean(1) if each.dim() > 1 else share * each
 
 
 def perplexity(nats: float) -> float:

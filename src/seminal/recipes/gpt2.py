@@ -1,10 +1,11 @@
-"""Recipes for GPT-2."""
+"""Recipes for GPT-2: on plain text its own, on labels GPT's."""
 
 from dataclasses import replace
 
 from seminal.core import DataSpec, Departure, Reading, Recipe
 from seminal.papers.gpt2 import VARIANTS
-from seminal.recipes.gpt import EPOCHS, OPTIM, RATE, schedule
+from seminal.recipes.gpt import EPOCHS, OPTIM, RATE, fine_tuning, schedule, with_labels
+from seminal.recipes.gpt import begun as begun  # `seminal.runs.shelf.begun_by` looks for it here
 from seminal.recipes.text import WINDOWS, other_windows, plain_text, sizes_for
 from seminal.tasks.language import Language
 
@@ -17,8 +18,14 @@ def reading(variant: str) -> Reading:
     return WINDOWS
 
 
+UNTUNED = Departure("GPT's fine-tuning (paper: none)", "labels are learned from, not only guessed", "Sec. 2")
+
+
 def paper(variant: str, spec: DataSpec) -> Recipe:
     """Sec. 2.3 and 3. The paper states little of its training: what is missing is GPT's, and said so."""
+    if spec.kind != "stream":
+        tuned = fine_tuning(variant, VARIANTS[variant], spec)
+        return replace(tuned, departures=(*tuned.departures, UNTUNED))
     batch = 512
     silent = Departure(
         "optimiser, rate, schedule and epochs of GPT (paper: the rate was set by hand for each network)",
@@ -48,9 +55,14 @@ def paper(variant: str, spec: DataSpec) -> Recipe:
 
 def modern(variant: str, spec: DataSpec) -> Recipe:
     """For a text of a megabyte: `gpt2` becomes a small network; the others keep their sizes."""
-    config = replace(VARIANTS[variant], longest=spec.longest["text"])
+    config = VARIANTS[variant]
     sizes = sizes_for(spec) if variant == "gpt2" else None
     if sizes is not None:
         layers, width, heads = sizes
-        config = replace(config, layers=layers, width=width, heads=heads, dropout=0.2, attention_dropout=0.0)
+        config = replace(config, layers=layers, width=width, heads=heads)
+    if spec.kind != "stream":
+        return with_labels(variant, config, spec)
+    config = replace(config, longest=spec.longest["text"])
+    if sizes is not None:
+        config = replace(config, dropout=0.2, attention_dropout=0.0)
     return plain_text(variant, config, spec, lr=RATE if sizes is None else 1e-3)

@@ -123,7 +123,7 @@ def sentence_pairs(variant: str, model: Any, epochs: int) -> Recipe:
 
 # -------------------------------------------------------------------------------------------------------- plain text
 
-WINDOWS = Reading("stream", tokens="bpe", vocabulary=8000, longest=256)  # of a text of a few megabytes
+WINDOWS = Reading("stream", tokens="bpe", vocabulary=8000, longest=256, labels=True)  # of a text of a few megabytes
 # With fewer tokens than the first number, the paper's sizes only learn by heart: layers, width, heads instead.
 SIZES = ((3_000_000, 4, 128, 4), (100_000_000, 6, 384, 6))
 

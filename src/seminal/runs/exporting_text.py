@@ -79,6 +79,8 @@ def _why_none(plan: Plan) -> str:
         return " (biases and positions are others): train a transformer-marian or a transformer-torch for that"
     if plan.paper == "bert":
         return " (it reads from left to right, or has a BiLSTM on top)"
+    if plan.paper in ("gpt", "gpt2"):
+        return " (a head for labels brings tokens of its own, which theirs has not)"
     return ""
 
 

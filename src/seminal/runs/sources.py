@@ -14,7 +14,7 @@ from seminal.data.text_rows import Known, TextAsk
 from seminal.pieces.measure import example_size
 from seminal.runs.asks import DataAsk
 from seminal.runs.shelf import nearest, papers, reading_of
-from seminal.runs.text_forms import form_of, is_tagged, words
+from seminal.runs.text_forms import TASKS, form_of, is_tagged, words, written_form
 
 WORKBOOKS = (".xlsx", ".xls", ".ods")  # refused, by the reader of tables, which says how to go on
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
@@ -82,14 +82,15 @@ def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Kno
 
         asked = pairs.PairsAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file, known)
         return pairs.read(path, reading, asked, device)
+    if reading.framed or reading.labels:
+        return _of_any_form(ask, reading, path, device, split=split, known=known)
     if reading.form == "stream":
         from seminal.data import neighbours, stream
 
+        _refuse_columns(ask, path)
         asked_stream = stream.StreamAsk(split, ask.vocab_size, known)
         read = stream.read if reading.subsample is None else neighbours.read
         return read(path, reading, asked_stream, device)
-    if reading.framed:
-        return _framed(ask, reading, path, device, split, known)
     if ask.task not in ("auto", "classification", "classify", "tag"):
         raise UserError(
             f"--task {ask.task} is for models that read every form of text, as `bert` does: leave it out, or train that."
@@ -104,21 +105,33 @@ def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Kno
     return labelled.read(path, reading, asked_labels, device)
 
 
+def _refuse_columns(ask: DataAsk, path: Path) -> None:
+    """Whatever is about labels has no meaning for a model that learns from plain text alone."""
+    task = ask.task if TASKS.get(ask.task, "documents") != "documents" else None
+    flags = {"--text": ask.source, "--target": ask.target, f"--task {task}": task}
+    for flag in (flag for flag, value in flags.items() if value is not None):
+        raise UserError(
+            f"{flag} is about labels, and this model reads {path.name} as plain text: leave it out, or train a model that "
+            "learns from labels, such as `lstm`, `gpt` or `bert`."
+        )
+
+
 def _refuse_other_labels(path: Path, known: Known | None, encoder: type, holds: str) -> None:
     if known is not None and not isinstance(known.encoder, encoder):
         other = "a label for each text" if holds.endswith("word") else "a label for each word"
         raise UserError(f"{path.name} holds {holds}, and the run learned {other}: give data of the same form.")
 
 
-def _framed(
-    ask: DataAsk, reading: Reading, path: Path, device: str, split: Holdout | Fold | None, known: Known | None
+def _of_any_form(
+    ask: DataAsk, reading: Reading, path: Path, device: str, *, split: Holdout | Fold | None, known: Known | None
 ) -> Source:
-    """Text for a model that reads every form of it."""
-    from seminal.data import choices, documents, labelled, questions, tagged
+    """Text for a model that reads several forms of it."""
+    from seminal.data import choices, documents, labelled, questions, stream, tagged
 
-    form = form_of(path, ask.task)
+    columns = ask.source is not None or ask.target is not None
+    form = written_form(path, ask.task, columns=columns) if reading.labels else form_of(path, ask.task)
     encoders: dict[str, type] = {
-        "documents": documents.DocumentEncoder,
+        "documents": stream.StreamEncoder if reading.labels else documents.DocumentEncoder,
         "labelled": labelled.LabelledEncoder,
         "tagged": tagged.TaggedEncoder,
         "questions": questions.QuestionEncoder,
@@ -128,6 +141,14 @@ def _framed(
         own = next(words(name) for name, kind in encoders.items() if isinstance(known.encoder, kind))
         raise UserError(f"{path.name} is {words(form)}, and the run learned from {own}: give data of the same form.")
     size, bad = ask.vocab_size, ask.on_bad_file
+    if form == "documents" and reading.labels:
+        if known is not None and not isinstance(known.encoder, stream.StreamEncoder):
+            raise UserError(
+                f"{path.name} is plain text, and the run was fine-tuned on labels: start from the run on plain text that it "
+                "began with."
+            )
+        return stream.read(path, reading, stream.StreamAsk(split, size, known), device)
+    reading = replace(reading, framed=True)
     if form == "documents":
         return documents.read(path, reading, documents.DocumentsAsk(split, size, known), device)
     if form == "questions":

@@ -45,6 +45,36 @@ def form_of(path: Path, task: str) -> str:
     return asked
 
 
+def written_form(path: Path, task: str, *, columns: bool) -> str:
+    """The form of the data for a model that goes on writing plain text, and may be fine-tuned: "documents", "labelled" or
+    "choices". What has no columns is plain text. ``columns``: the user names some.
+
+    Raises `UserError`: the data, or ``task``, are for models that read other forms of text, or columns are named that plain
+    text has not."""
+    asked, file = TASKS.get(task), next(filter(Path.is_file, _of_splits(path)), None)
+    if asked in ("tagged", "questions"):
+        raise UserError(
+            f"--task {task} learns from {words(asked)}, which this model does not read: it learns plain text, classes and "
+            "numbers of texts or of pairs of texts, and choices. Train `bert` for that, or leave --task out."
+        )
+    if asked in ("labelled", "choices"):
+        return form_of(path, task)
+    ending = bare(file).suffix.lower() if file else ""
+    if asked is None and file and (ending == ".json" or ending in TAGGED):
+        raise UserError(
+            f"{path.name} is {words(_form(file))}, which this model does not read: train `bert` on it, or write --task "
+            "pretrain to read it as plain text."
+        )
+    if asked is None and file and is_text_table(file):
+        return _form(file)
+    if columns:
+        raise UserError(
+            f"{path.name} is read as plain text, which has no columns: leave --text and --target out, or give a table of "
+            "labelled texts (.tsv, .csv, .jsonl)."
+        )
+    return "documents"
+
+
 def words(form: str) -> str:
     """What data of a form are."""
     return DataSpec("", form, {}).form

@@ -131,7 +131,7 @@ def generate(ask: GenerateAsk) -> int:
     encoder = encoder_of(folder)
     if not isinstance(encoder, StreamEncoder):
         raise UserError(
-            f"{ask.run} is a run of {plan.recipe.variant}, which is no language model: give a run on plain text."
+            f"{ask.run} is a run of {plan.recipe.variant} that was not trained to go on writing: give a run on plain text."
         )
     if ask.n < 1:
         raise UserError(f"--n {ask.n} writes nothing: write 1 or more.")

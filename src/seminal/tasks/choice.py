@@ -11,14 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seminal.core import Batch, DataSpec, Goal, Sums, Turn, UserError
+from seminal.pieces import next_token
 
 
 @dataclass(frozen=True)
 class Choice:
     """``batch["input"]`` (B, C, S), C texts in each row, and ``batch["target"]`` (B,), the place of the right one; the model
-    gives a score for each, (B, C)."""
+    gives a score for each, (B, C). With ``language`` λ all their words are to be said too, and the cost is added (Radford et
+    al. 2018, Eq. 5); see `seminal.pieces.next_token.beside`."""
 
     classes: int = 0  # C
+    language: float = 0.0  # λ
 
     @property
     def goal(self) -> Goal:
@@ -36,7 +39,8 @@ class Choice:
         return {"model": list(model.parameters())}
 
     def turns(self, model: nn.Module, batch: Batch) -> Iterator[Turn]:
-        loss = _losses(model(batch["input"]), batch["target"]).sum()
+        scores, said = next_token.beside(model, batch["input"], self.language)
+        loss = (_losses(scores, batch["target"]) + said).sum()
         yield Turn("model", loss, loss.new_tensor(len(batch["target"])))
 
     def score(self, model: nn.Module, batch: Batch) -> Sums:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seminal.core import Batch, DataSpec, Goal, Sums, Turn, UserError
+from seminal.pieces import next_token
 
 MOST_PAIRED = 1000  # classes of which each pair is counted: of more, the counts would need gigabytes
 LOSSES = ("cross_entropy", "binary_cross_entropy")
@@ -24,6 +25,9 @@ class Classification:
     logits (0, output). A mixed batch (mixup, cutmix) brings ``other_target`` (batch,) and ``share`` (batch,), the weight
     of ``target``.
 
+    With ``language`` λ the words of the row are to be said too, and their cost is added (Radford et al. 2018, Eq. 5); see
+    `seminal.pieces.next_token.beside` for what the model must give then. It is a part of no score.
+
     A model with side heads gives (heads, batch, classes) in training, the main one first: the loss of each other head is
     added, times ``auxiliary``. In evaluation it gives the main head alone.
     """
@@ -34,6 +38,7 @@ class Classification:
     balance: bool = False  # weigh each class by the inverse of its frequency in training
     class_weights: tuple[float, ...] = ()
     auxiliary: float = 0.0  # weight of the loss of each side head
+    language: float = 0.0  # λ
 
     @property
     def goal(self) -> Goal:
@@ -57,10 +62,12 @@ class Classification:
         return {"model": list(model.parameters())}
 
     def turns(self, model: nn.Module, batch: Batch) -> Iterator[Turn]:
-        logits = model(batch["input"]).float()
+        answer, said = next_token.beside(model, batch["input"], self.language)
+        logits = answer.float()
         main, *side = logits if logits.dim() == 3 else (logits,)
         task = self._of(main)
         loss, weight = task.losses(_both(main), batch)
+        loss = loss + said
         for head in side:
             loss = loss + self.auxiliary * task.losses(_both(head), batch)[0]
         yield Turn("model", loss.sum(), weight.sum())

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seminal.core import Batch, DataSpec, Goal, Sums, Turn, UserError
+from seminal.pieces import next_token
 
 LOSSES = ("mse", "mae", "huber")
 
@@ -18,12 +19,16 @@ LOSSES = ("mse", "mae", "huber")
 @dataclass(frozen=True)
 class Regression:
     """``batch["input"]`` → values (batch, targets); ``batch["target"]`` (batch, targets), standardised with ``mean`` and
-    ``std`` of the training split where these are given. Every metric is in the user's own units."""
+    ``std`` of the training split where these are given. Every metric is in the user's own units.
+
+    With ``language`` λ the words of the row are to be said too, and their cost is added (Radford et al. 2018, Eq. 5); see
+    `seminal.pieces.next_token.beside`."""
 
     loss: str = "mse"
     huber_delta: float = 1.0  # in standard deviations of the target
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    language: float = 0.0  # λ
 
     @property
     def goal(self) -> Goal:
@@ -43,10 +48,13 @@ class Regression:
         return {"model": list(model.parameters())}
 
     def turns(self, model: nn.Module, batch: Batch) -> Iterator[Turn]:
-        values, target = model(batch["input"]).float(), batch["target"]
+        answer, said = next_token.beside(model, batch["input"], self.language)
+        values, target = answer.float(), batch["target"]
         if values.shape != target.shape:
             raise ValueError(f"outputs are {tuple(values.shape)} and targets {tuple(target.shape)}: they must be alike")
         loss = self._losses(values, target).sum()
+        if isinstance(said, Tensor):
+            loss = loss + target.shape[1] * said.sum()  # the weight counts each number of a row
         yield Turn("model", loss, loss.new_tensor(target.numel()))
 
     def _losses(self, values: Tensor, target: Tensor) -> Tensor:

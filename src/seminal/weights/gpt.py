@@ -28,8 +28,8 @@ LAYER = {
 
 
 def huggingface(config: Config) -> dict[str, str]:
-    """OpenAIGPTLMHeadModel, whose inner width is four times the width."""
-    if config.norm != "post" or config.inner != 4 * config.width:
+    """OpenAIGPTLMHeadModel, whose inner width is four times the width. It has no tokens beside its vocabulary."""
+    if config.norm != "post" or config.inner != 4 * config.width or config.head != "words":
         return {}
     return {"tokens": f"{PREFIX}tokens_embed", "positions": f"{PREFIX}positions_embed"} | layers_of(config.layers)
 

@@ -14,7 +14,9 @@ from seminal.weights.settings import must_be, number
 
 
 def huggingface(config: Config) -> dict[str, str]:
-    """GPT2LMHeadModel."""
+    """GPT2LMHeadModel, which has no tokens beside its vocabulary."""
+    if config.head != "words":
+        return {}
     outer = {"tokens": f"{PREFIX}wte", "positions": f"{PREFIX}wpe", "norm": f"{PREFIX}ln_f"}
     return outer | layers_of(config.layers)
 

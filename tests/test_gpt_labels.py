@@ -3,6 +3,7 @@ the way from plain text to labels by the command line."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -20,7 +21,10 @@ from seminal.pieces.next_token import beside
 from seminal.pieces.tokens import BEGIN, END, PAD, SPECIAL, UNKNOWN
 from seminal.recipes import gpt as gpt_recipes
 from seminal.recipes import gpt2 as gpt2_recipes
+from seminal.runs.asks import DataAsk, RecipeAsk, RunAsk
 from seminal.runs.folder import RunFolder
+from seminal.runs.making import Maker
+from seminal.runs.patient import patient
 from seminal.runs.plan import best_model, encoder_of, plan_of
 from seminal.tasks.choice import Choice
 from seminal.tasks.classification import Classification
@@ -322,6 +326,21 @@ def test_a_run_on_plain_text_is_fine_tuned_scored_and_asked(folder, data, asked)
     assert scores["rows"] < again["rows"]
     assert done("predict", f"runs/{data}", f"{data}.tsv", folder=folder).strip()
     assert (run.path / "report.html").exists()
+
+
+def test_the_doctor_examines_the_labels_and_says_that_the_words_are_left_out(folder):
+    """Its copy of the run could not be asked for the words, and failed."""
+    with contextlib.chdir(folder):
+        asked = RecipeAsk(recipe="paper", epochs=1, start="runs/own")
+        plan, source = Maker("gpt", DataAsk("set.tsv"), asked, RunAsk(device="cpu")).plan()
+        assert plan.recipe.task.language == 0.5
+        make = patient(plan, source, torch.device("cpu"))
+        program = make(0)
+        input, target = next(iter(program.train))
+        said = program.model(input).detach()
+        assert program.loss(said, target).item() == pytest.approx(F.cross_entropy(said, target).item())
+        assert math.isfinite(float(program.step(input, target)))
+    assert [what.partition(",")[0] for what in make.left_out] == ["the words of the texts"]
 
 
 def test_weights_that_came_in_are_fine_tuned(folder):

@@ -72,8 +72,8 @@ def doctor(ask: DoctorAsk) -> int:
     def told(what: str) -> None:
         tell("", what)
 
-    if isinstance(make, OwnRun) and make.mixing:
-        tell("left out", f"{make.mixing}: a row that is made of two has two targets, and the doctor examines one")
+    for what in make.left_out if isinstance(make, OwnRun) else ():
+        tell("left out", what)
     cure, asked = None, list[Examination]()
     if ask.check:
         verdict = check(make, seed=ask.seed, told=told)

@@ -50,9 +50,15 @@ class OwnRun:
         return self.plan.recipe
 
     @property
-    def mixing(self) -> str:
-        """What is left out, for a program has one target for each row; empty: nothing."""
-        return " and ".join(type(each).__name__ for each in self.recipe.augment if mixes(each))
+    def left_out(self) -> tuple[str, ...]:
+        """What the run does and its copy does not, for a program has one output and one target for each row."""
+        mixed = " and ".join(type(each).__name__ for each in self.recipe.augment if mixes(each))
+        beside = isinstance(self.recipe.task, Classification | Regression) and self.recipe.task.language
+        return (
+            *[f"{mixed}: a row that is made of two has two targets, and the doctor examines one"] * bool(mixed),
+            *["the words of the texts, which are learned beside the labels: the doctor examines the labels"]
+            * bool(beside),
+        )
 
     def following(self, recipe: Recipe) -> OwnRun:
         """The run with another recipe."""
@@ -126,7 +132,9 @@ class _Loss:
     recipe: Recipe
 
     def __call__(self, out: Tensor, target: Tensor) -> Tensor:
-        turn = next(iter(self.recipe.task.turns(_Said(out), _batch(target))))
+        task = self.recipe.task
+        task = replace(task, language=0.0) if isinstance(task, Classification | Regression) else task
+        turn = next(iter(task.turns(_Said(out), _batch(target))))
         return turn.loss / turn.weight
 
 

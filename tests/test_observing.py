@@ -12,6 +12,7 @@ import torch
 
 from command_line import QUICK, typed
 from seminal.core import Goal
+from seminal.data import images, tables
 from seminal.doctor import epochs
 from seminal.doctor.vitals import EARLY, LATER, Layer, Vitals, Weight
 from seminal.doctor.watching import watch
@@ -19,6 +20,7 @@ from seminal.report import vitals as plots
 from seminal.report.data import Doctor
 from seminal.runs import training
 from seminal.runs.folder import RunFolder
+from seminal.runs.observing import in_names
 
 
 def test_vitals_come_back_from_their_note():
@@ -244,3 +246,14 @@ def test_the_check_finds_validation_rows_in_the_training_file(tmp_path):
     )
     assert "check    leakage" in said.out
     assert "are copies of training rows" in said.out
+
+
+def test_columns_are_told_by_the_names_of_the_users_table(tmp_path):
+    """The third feature was called column 2, which in the user's table was another."""
+    rows = [f"{i},{'ab'[i % 2]},{i % 7},{i % 3}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,kind,weight (kg),t", *rows]) + "\n")
+    source = tables.read(tmp_path / "t.csv", target="t", task="classification")
+    told = "column 2 gives the answer, column 0 and columns 1 do not, nor column 9"
+    named = "column `weight (kg)` gives the answer, column `kind=a` and columns 1 do not, nor column `9`"
+    assert in_names(told, source) == named
+    assert in_names(told, images.digits()) == told

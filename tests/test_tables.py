@@ -452,3 +452,26 @@ def test_mistakes_when_predicting(tmp_path: Path) -> None:
         source.encoder("pixel_mean")
     with pytest.raises(UserError, match="`breast-cancer`"):
         tables.bundled("breast cancer")
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "says"),
+    [
+        (
+            [f"n{i}" for i in range(90)],
+            "auto",
+            "has 90 different values in 90 rows, too many to be classes. Choose another",
+        ),
+        ([f'"{i + 1},234.5"' for i in range(90)], "auto", r"too many to be classes. Numbers are .* write \d+234\.5\."),
+        (
+            [f'"{i + 1},234"' for i in range(90)],
+            "regression",
+            r"Numbers are read without marks of thousands: write 1234\.",
+        ),
+    ],
+)
+def test_a_target_of_names_is_no_class_with_a_single_sample(tmp_path: Path, cells, task, says) -> None:
+    """The split by classes spoke first, and advised to add rows."""
+    (tmp_path / "t.csv").write_text("a,t\n" + "".join(f"{i % 7},{cell}\n" for i, cell in enumerate(cells)))
+    with pytest.raises(UserError, match=says):
+        tables.read(tmp_path / "t.csv", target="t", task=task)

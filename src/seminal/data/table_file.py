@@ -333,7 +333,10 @@ def _broken_row(broken: list[_Broken], file: str, width: int) -> str:
     first = broken[0]
     if first.last > first.line:
         what = f"a quotation mark that is opened on line {first.line} of {file} runs on to line {first.last}"
-        return f"{what}. Close it (write a quotation mark inside a cell twice), or leave such rows out: `--on-bad-row skip`."
+        return (
+            f"{what}. Close it (write a quotation mark inside a cell twice), take the row out, or let training skip such "
+            "rows: `--on-bad-row skip`."
+        )
     if not first.fields:
         return (
             f"{file} line {first.line} has a cell of more than {LONGEST_CELL:,} characters, which is too long to be read. "
@@ -343,7 +346,7 @@ def _broken_row(broken: list[_Broken], file: str, width: int) -> str:
     others = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
     return (
         f"{file} line {first.line} has {fields}, and the header has {width}{others}. "
-        "Correct it, or leave such rows out: `--on-bad-row skip`."
+        "Correct it, take the row out, or let training skip such rows: `--on-bad-row skip`."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,9 +75,10 @@ def chosen_task(table: Table, name: str, task: str) -> tuple[str, str]:
     if task == "regression":
         if strange.sum() > (1 - MOSTLY) * present:
             row = int(np.flatnonzero(strange)[0])
+            cell = table.cell(name, row)
             raise UserError(
-                f"regression needs numbers, and column `{name}` holds words: '{table.cell(name, row)}' at "
-                f"{table.place(row)}. Choose another target, or write `--task classification`."
+                f"regression needs numbers, and column `{name}` holds words: '{cell}' at {table.place(row)}. "
+                + (_with_marks(cell) or "Choose another target, or write `--task classification`.")
             )
         return "regression", f"target `{name}`: regression, as asked"
     if task == "classification":
@@ -110,13 +112,13 @@ def labelled(table: Table, name: str, task: str, on_bad_row: str) -> Labelled:
         have = "1 row has" if count == 1 else f"{count:,} rows have"
         raise UserError(
             f"{have} no value in the target column `{name}`, the first at {table.place(row)}. "
-            "Fill it in, or leave such rows out: `--on-bad-row skip`."
+            "Fill it in, take the row out, or let training skip such rows: `--on-bad-row skip`."
         )
     if on_bad_row == "refuse" and strange.any():
         row = int(np.flatnonzero(strange)[0])
         raise UserError(
             f"the target `{name}` is '{table.cell(name, row)}' at {table.place(row)}, which is not a finite number. "
-            "Correct it, or leave such rows out: `--on-bad-row skip`."
+            "Correct it, take the row out, or let training skip such rows: `--on-bad-row skip`."
         )
     good = ~(absent | strange)
     return Labelled(table.kept(good), target[good], int((~good).sum()))
@@ -181,18 +183,29 @@ def fitted(train: Labelled, name: str, task: str) -> Target:
     return Target(name, mean=float(train.target.mean()), std=float(train.target.std()))
 
 
+def _with_marks(cell: str) -> str:
+    """What to write for a number with marks of thousands; empty for anything else."""
+    marked = re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", cell)
+    return f"Numbers are read without marks of thousands: write {cell.replace(',', '')}." if marked else ""
+
+
+def refuse_free_text(rows: Labelled, name: str) -> None:
+    """Raise `UserError` where a target that is to be classes has nearly as many values as rows."""
+    found = [str(label) for label in np.unique(rows.target)]
+    if len(found) > FREE_TEXT and 2 * len(found) > len(rows.target):
+        raise UserError(
+            f"column `{name}` has {len(found):,} different values in {len(rows.target):,} rows, too many to be classes. "
+            + (_with_marks(found[0]) or "Choose another target, or write `--task regression` if they are numbers.")
+        )
+
+
 def _classes(train: Labelled, name: str) -> tuple[str, ...]:
+    refuse_free_text(train, name)
     found = [str(label) for label in np.unique(train.target)]
-    rows = len(train.target)
     if len(found) == 1:
         raise UserError(
             f"every training row of {train.table.file} has the class '{found[0]}' in `{name}`, so there is nothing to "
             "tell apart. Give rows of at least two classes."
-        )
-    if len(found) > FREE_TEXT and 2 * len(found) > rows:
-        raise UserError(
-            f"column `{name}` has {len(found):,} different values in {rows:,} rows, too many to be classes. "
-            "Choose another target, or write `--task regression` if they are numbers."
         )
     try:
         return tuple(sorted(found, key=float))

@@ -198,6 +198,8 @@ def read(
     task, why = table_target.chosen_task(tables["train"], name, task)
     parts = {part: table_target.labelled(table, name, task, on_bad_row) for part, table in tables.items()}
     notes = [*notes, why, *(note for part in parts.values() for note in _left_out(part))]
+    if task == "classification":
+        table_target.refuse_free_text(parts["train"], name)  # before a split by classes that are none
     if "val" not in parts:
         parts, note = _divided(parts["train"], split or Holdout(), stratify=task == "classification")
         notes.append(note)

@@ -22,6 +22,7 @@ from seminal.report.terminal import say
 from seminal.runs.codec import new_file, write_json
 from seminal.runs.folder import RunFolder
 from seminal.runs.machine import device_for
+from seminal.runs.observing import in_names
 from seminal.runs.patient import OwnRun, patient
 from seminal.runs.plan import plan_of, source_of
 from seminal.runs.prescribing import prescribed, train_command
@@ -67,7 +68,8 @@ def doctor(ask: DoctorAsk) -> int:
         raise UserError(f"--seeds {ask.seeds} cannot tell chance from effect: write 3 or more.")
     if ask.check and (ask.cure or ask.examine):
         raise UserError("--check ends before the first training run, and --examine and --cure need some: ask for one.")
-    file, make, tell = new_file(ask.json), _made(ask), TELLING[ask.lang]
+    file, make = new_file(ask.json), _made(ask)
+    tell = _telling(ask.lang, make)
 
     def told(what: str) -> None:
         tell("", what)
@@ -94,6 +96,16 @@ def doctor(ask: DoctorAsk) -> int:
     if file is not None:
         _write(file, verdict, cure, asked)
     return FOUND if verdict.findings else 0
+
+
+def _telling(lang: str, make: Make) -> Tell:
+    """In the user's language, and of a run of ours on a table, in the names of its columns."""
+    tell = TELLING[lang]
+
+    def named(label: str, text: str, *, wrap: bool = True) -> None:
+        tell(label, in_names(text, make.source) if isinstance(make, OwnRun) and wrap else text, wrap=wrap)
+
+    return named
 
 
 def is_program(patient: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy import linspace
 from torch import Tensor
 
 from seminal.core import DataSpec, Order, Recipe, Source, Step
+from seminal.data.tables import TableSource
 from seminal.doctor import bedside, diagnose, epochs
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.findings import ILLNESSES, Finding, Verdict
@@ -56,8 +58,18 @@ def check(plan: Plan, source: Source, device: torch.device) -> None:
     known = Anatomy(kind="classes" if source.spec.classes else "regression")
     found = diagnose.check(lambda seed: replace(program, train=train, val=val), known=known)
     for finding in found.findings:
-        say("check", f"{finding.illness} ({finding.confidence:.2f}): {'; '.join(finding.evidence)}")
-        say("", f"→ {finding.remedies[0].says}") if finding.remedies else None
+        evidence = "; ".join(finding.evidence)
+        say("check", in_names(f"{finding.illness} ({finding.confidence:.2f}): {evidence}", source))
+        say("", in_names(f"→ {finding.remedies[0].says}", source)) if finding.remedies else None
+
+
+def in_names(text: str, source: Source) -> str:
+    """What the doctor says of a column of the input, by its name in the user's table: counted are features, of which a
+    category has several, and a column that is no use none."""
+    if not isinstance(source, TableSource):
+        return text
+    names = dict(enumerate(source.encoder("none").features))
+    return re.sub(r"\bcolumn (\d+)\b", lambda found: f"column `{names.get(int(found[1]), found[1])}`", text)
 
 
 def _few(source: Source, order: Order) -> list[tuple[Tensor, Tensor]]:

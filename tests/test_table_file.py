@@ -74,6 +74,17 @@ def test_a_run_reads_thousands_in_a_file_without_decimal_commas_too(tmp_path: Pa
     assert batch["input"][:, 0].tolist() == [1026, 870, 1026]
 
 
+def test_a_comment_above_the_names_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """Every row was called broken, and to skip them all was the advice."""
+    path = tmp_path / "t.csv"
+    path.write_text("# made by a tool\nx,y\n" + "".join(f"{i},a\n" for i in range(9)))
+    for way in ("refuse", "skip"):
+        with pytest.raises(UserError, match="line 1 of t.csv, `# made by a tool`, looks like a comment"):
+            table_file.read(path, way)
+    path.write_text("#,y\n" + "".join(f"{i},a\n" for i in range(9)))
+    assert list(table_file.read(path).columns) == ["#", "y"]
+
+
 def test_semicolons_bring_decimal_commas(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a;y\n" + "".join(f"{i},5;{2 * i},25\n" for i in range(40)))

@@ -49,7 +49,7 @@ def published(paper: Paper) -> str:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """`` Nearest: a, b.``, or nothing."""
-    close = difflib.get_close_matches(word.lower(), list(words), n=2, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), list(dict.fromkeys(words)), n=2, cutoff=0.6)
     return f" Nearest: {', '.join(close)}." if close else ""
 
 

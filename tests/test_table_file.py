@@ -79,7 +79,7 @@ def test_a_comment_above_the_names_is_told_as_what_it_is(tmp_path: Path) -> None
     path = tmp_path / "t.csv"
     path.write_text("# made by a tool\nx,y\n" + "".join(f"{i},a\n" for i in range(9)))
     for way in ("refuse", "skip"):
-        with pytest.raises(UserError, match="line 1 of t.csv, `# made by a tool`, looks like a comment"):
+        with pytest.raises(UserError, match=r"line 1 of t\.csv, `# made by a tool`, looks like a comment"):
             table_file.read(path, way)
     path.write_text("#,y\n" + "".join(f"{i},a\n" for i in range(9)))
     assert list(table_file.read(path).columns) == ["#", "y"]

@@ -202,8 +202,8 @@ def _text(text: str, file: str, on_bad_row: str) -> Table:
         records = min(records, letters, key=lambda read: (len(read.broken), -len(read.lines)))
     if header[0].startswith("#") and len(records.broken) > len(records.lines):
         raise UserError(
-            f"line {line} of {file}, {listed(header)}, looks like a comment, and other lines have other fields: take it out, so "
-            "that the line of column names is the first."
+            f"line {line} of {file}, {listed(header)}, looks like a comment, and other lines have other fields: take it out, "
+            "so that the line of column names is the first."
         )
     if records.broken and on_bad_row == "refuse":
         raise UserError(_broken_row(records.broken, file, len(names)))

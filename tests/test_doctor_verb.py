@@ -55,6 +55,40 @@ def test_a_healthy_program_is_called_so(tmp_path: Path, capsys: pytest.CaptureFi
     assert json.loads(out.read_text())["findings"][0]["illness"] == "healthy"
 
 
+RAISES = """
+import program
+
+
+def make(seed=0):
+    parts, taken = program.make(seed), []
+
+    def step(model, loss, optimizer, x, y):
+        taken.append(x)
+        if len(taken) > 150:
+            raise RuntimeError("the table has 150 entries")
+        optimizer.zero_grad()
+        value = loss(model(x), y)
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    return parts | dict(train_step=step)
+"""
+
+
+def test_a_program_that_raises_late_is_not_healthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program(tmp_path)
+    (tmp_path / "raises.py").write_text(RAISES)
+    out = tmp_path / "verdict.json"
+    assert main(["doctor", str(tmp_path / "raises.py"), "--json", str(out)]) == 3
+    said = capsys.readouterr().out
+    assert "healthy" not in said
+    assert "step 151 of 200 fails: RuntimeError: the table has 150 entries" in said
+    assert "mend that first" in said
+    assert "--cure" not in said, "there is nothing to try"
+    assert [found["illness"] for found in json.loads(out.read_text())["findings"]] == ["crash"]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -119,6 +119,22 @@ class Chart:
         """Whether it was asked for, here or before a treatment."""
         return "opinion" in vars(self) or (self.before is not None and self.before.has_opinion)
 
+    @property
+    def has_trained(self) -> bool:
+        """Whether the whole run was made."""
+        return "course" in vars(self)
+
+    @property
+    def origin(self) -> Chart:
+        """Of the program as it came, without any treatment."""
+        return self if self.before is None else self.before.origin
+
+    @property
+    def crashes(self) -> bool:
+        """Whether the run ends with an exception that is the program's own: one that only a treated program raises may be
+        the treatment's."""
+        return bool(self.course.failed and self.origin.course.failed)
+
     def trial(self, *remedies: Remedy, share: float = 0.25, seed: int | None = None) -> Course:
         """The run with these remedies, for a share of its steps, with the same seed and so the same batches."""
         seed = self.seed if seed is None else seed

@@ -137,11 +137,16 @@ class Altered:
 
 
 def reloaded(
-    loader: Iterable[tuple[Any, Any]], *, batch: int | None = None, shuffle: bool | None = None
+    loader: Iterable[tuple[Any, Any]],
+    *,
+    batch: int | None = None,
+    shuffle: bool | None = None,
+    drop_last: bool | None = None,
 ) -> Iterable[tuple[Any, Any]]:
-    """The same data set in batches of another size, or in another order. What is no DataLoader stays as it is."""
+    """The same data set in batches of another size, in another order, or without a last batch that is not full. What is no
+    DataLoader stays as it is."""
     if isinstance(loader, Altered):
-        return Altered(reloaded(loader.loader, batch=batch, shuffle=shuffle), loader.change)
+        return Altered(reloaded(loader.loader, batch=batch, shuffle=shuffle, drop_last=drop_last), loader.change)
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
     if batch is None and loader.batch_size is None:  # it has a sampler of whole batches
@@ -153,7 +158,7 @@ def reloaded(
         sampler=loader.sampler if own else None,
         shuffle=False if own else shuffled(loader) if shuffle is None else shuffle,
         collate_fn=loader.collate_fn,
-        drop_last=loader.drop_last,
+        drop_last=loader.drop_last if drop_last is None else drop_last,
     )
 
 

@@ -188,6 +188,20 @@ def test_a_step_of_ones_own_that_raises_is_said_beside_what_else_is_found(share:
     assert not crashed.remedies
 
 
+@pytest.mark.filterwarnings("error:Converting a tensor")
+def test_a_step_that_returns_its_loss_with_the_graph_is_no_reason_to_warn() -> None:
+    def step(model: nn.Module, loss: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        value = loss(model(x), y)
+        value.backward()
+        optimizer.step()
+        return value
+
+    assert not Chart(normalised(180, 10, train_step=step)).course.failed
+    forgotten = diagnose.check(normalised(180, 10, train_step=lambda *_: None)).findings[0].evidence[0]
+    assert "`train_step` returns None: end it with `return loss.detach()`" in forgotten
+
+
 def vars_of(make: Any) -> Any:
     """The parts of a program."""
     return lambda seed: {name: value for name, value in vars(make(seed)).items() if value is not None}

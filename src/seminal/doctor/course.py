@@ -144,7 +144,7 @@ def _stepped(program: Program, patient: Patient | None, input: Any, target: Any)
     loss = program.step(input, target)
     if patient is not None:
         patient.loss(loss)
-    return float(loss)
+    return float(torch.as_tensor(loss).detach())  # many a step returns its loss with the graph
 
 
 def read(program: Program, train: Rows, val: Rows, step: int) -> Reading:

@@ -49,7 +49,10 @@ class Program:
     def step(self, input: Any, target: Any) -> Tensor:
         """One training step in the program's own way; the loss before it."""
         if self.train_step is not None:
-            return self.train_step(self.model, self.loss, self.optimizer, input, target)
+            value = self.train_step(self.model, self.loss, self.optimizer, input, target)
+            if value is None:
+                raise TypeError("`train_step` returns None: end it with `return loss.detach()`")
+            return value
         self.optimizer.zero_grad()
         loss = self.loss(self.model(input), target)
         loss.backward()

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
+from seminal.core import UserError
 from seminal.doctor import anatomy, course, one_batch, second_opinion
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.course import Course, Reading
@@ -55,12 +57,12 @@ class Chart:
     @cached_property
     def train(self) -> Rows:
         with undisturbed():
-            return rows_of(self.program.train)
+            return _read(self.program.train, "train")
 
     @cached_property
     def val(self) -> Rows:
         with undisturbed():
-            return rows_of(self.program.val)
+            return _read(self.program.val, "val")
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -174,6 +176,16 @@ class Chart:
     @property
     def _seconds(self) -> float:
         return sum(tried.seconds for tried in self.trials)
+
+
+def _read(loader: Any, part: str) -> Rows:
+    """`rows_of`, of a stranger's data set, which may fail in any way."""
+    try:
+        return rows_of(loader)
+    except UserError as error:
+        raise UserError(f"`{part}`: {error}") from None
+    except Exception as error:
+        raise UserError(f"`{part}` cannot be read: {type(error).__name__}: {error}.") from error
 
 
 def treated(make: Make, *remedies: Remedy) -> Make:

@@ -20,6 +20,7 @@ from torch.utils.data import (
 )
 
 from seminal.core import UserError
+from seminal.doctor.program import pair_of
 
 MOST = 4000  # rows that are looked at
 
@@ -71,12 +72,13 @@ def rows_of(loader: Iterable[tuple[Any, Any]], most: int = MOST) -> Rows:
         parts = [loader.collate_fn([dataset[int(i)] for i in part]) for part in chosen.split(500) if len(part)]
     else:
         parts, total = [], 0
-        for pair in loader.in_order() if isinstance(loader, InOrder) else loader:
+        for pair in map(pair_of, loader.in_order() if isinstance(loader, InOrder) else loader):
             if total < most:
                 parts.append(pair)
             total += len(pair[0])
     if not total:
         raise UserError("a loader of the program gives no row: training and validation need some each.")
+    parts = [pair_of(part) for part in parts]
     inputs, targets = _joined([p[0] for p in parts]), _joined([p[1] for p in parts])
     return Rows(inputs[:most], targets[:most], total)
 

@@ -25,6 +25,8 @@ UNSAID = {
     "from {} to {}",  # in a snippet
     "try: {}",  # `Verdict.__str__`, for Python
     "no sign of an illness",
+    # torch's words, that an exception is known by
+    *("Expected more than 1 value per channel", "grad can be implicitly created only for scalar outputs"),
     "categorical, renormalised",  # the name of a loss
     "seminal doctor {}",
     "seminal doctor {} --cure",

@@ -554,3 +554,39 @@ def test_specimens_of_the_code_rules_are_silent_for_each_other():
     for module in rules:
         chart = Chart(from_function(module.well))
         assert not [rule.__name__ for rule in rules if rule.judge(chart) is not None], module.__name__
+
+
+def mixing(make: Callable[[], Made]) -> tuple[str, list[str]]:
+    """The last reason for `batch_contamination`, and the remedies."""
+    (finding,) = (
+        f for f in diagnose.check(from_function(lambda seed: make())).findings if f.illness == "batch_contamination"
+    )
+    return finding.evidence[-1], [remedy.name for remedy in finding.remedies]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: classifier(lambda o: o.log_softmax(0), loss=nn.NLLLoss()),
+            "each column of exp of the outputs sums to 1",
+        ),
+        (
+            lambda: classifier(nn.Softmax(dim=0)),
+            "each column of the outputs sums to 1: the softmax has dim=0. Write dim=1",
+        ),
+        (lambda: classifier(lambda o: o - o.mean(0)), "look for what runs over the rows"),
+    ],
+)
+def test_rows_that_influence_one_another_get_no_remedy_that_changes_nothing(
+    make: Callable[[], Made], says: str
+) -> None:
+    said, remedies = mixing(make)
+    assert says in said
+    assert remedies == []
+
+
+def test_rows_that_are_read_as_time_are_put_first() -> None:
+    said, remedies = mixing(lambda: program(Recurrent(turned=False), groups()))
+    assert "times their spread" in said
+    assert remedies == ["batch_first"]

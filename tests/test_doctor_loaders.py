@@ -12,9 +12,12 @@ from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, Wei
 
 from seminal.core import Order, UserError
 from seminal.doctor import diagnose, remedies
+from seminal.doctor.chart import Chart, treated
+from seminal.doctor.cure import attempted
 from seminal.doctor.program import Program, from_file, from_function
 from seminal.doctor.remedies.outputs import with_metric
 from seminal.doctor.rows import reloaded, rows_of, same_rows, shuffled
+from seminal.doctor.rules import crash
 from seminal.runs.patient import Batches
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -111,7 +114,7 @@ def test_four_validation_rows_are_enough_to_be_examined() -> None:
     diagnose.check(from_function(lambda seed: program(train, val)))
 
 
-def test_a_step_that_fails_is_the_open_question() -> None:
+def test_a_first_step_that_fails_is_said() -> None:
     x, y = rows().tensors
     parts = (TensorDataset(x[:60], y[:60]), TensorDataset(x[60:], y[60:]))
     train, val = (DataLoader(part, batch_size=10, shuffle=True) for part in parts)
@@ -121,10 +124,119 @@ def test_a_step_that_fails_is_the_open_question() -> None:
         make = from_function(
             lambda seed, moves=moves, changes=changes: program(train, val, model=wrong, optimizer=moves, **changes)
         )
-        verdict = diagnose.diagnose(make, budget=20)
-        assert not verdict.findings
-        assert "its first step fails" in verdict.open_question
-        assert ("ZeroDivisionError" if changes else "mat1 and mat2") in verdict.open_question
+        for verdict in (diagnose.diagnose(make, budget=20), diagnose.check(make)):
+            (found,) = verdict.findings
+            assert found.illness == "crash"
+            assert found.evidence[0].startswith("its first step fails: ")
+            assert ("ZeroDivisionError" if changes else "mat1 and mat2") in found.evidence[0]
+            assert found.evidence[1] == "that batch has 10 rows"
+
+
+def normalised(count: int, batch: int, **changes: Any) -> Any:
+    """Batch normalisation, with so many rows to learn from."""
+    x, y = rows(count + 60).tensors
+    train = DataLoader(TensorDataset(x[:count], y[:count]), batch_size=batch, shuffle=True)
+    val = DataLoader(TensorDataset(x[count:], y[count:]), batch_size=30)
+
+    def make(seed: int) -> dict[str, Any]:
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+        moves = torch.optim.Adam(model.parameters(), lr=0.01)
+        return program(train, val, model=model, optimizer=moves, epochs=10) | changes
+
+    return from_function(make)
+
+
+def test_a_run_that_raises_later_is_not_healthy() -> None:
+    verdict = diagnose.diagnose(normalised(181, 10), budget=30)
+    (found,) = verdict.findings
+    assert (found.illness, verdict.name, verdict.branch) == ("crash", "crash", "code")
+    assert found.evidence[0].startswith("step 19 of 190 fails: ValueError: Expected more than 1 value per channel")
+    assert "that batch has one row" in found.evidence[1]
+    assert "drop_last=True" in found.evidence[2]
+    assert found.remedies[0].name == "drop_last"
+    cure = attempted(diagnose.examine(normalised(181, 10), budget=30), budget=60)
+    assert cure is not None
+    assert cure.works, "it no longer raises, whatever the metric says"
+    assert cure.notes == (f"before, {cure.told.seeds} of {cure.told.seeds} runs end with an exception",)
+    alone = diagnose.diagnose(normalised(180, 1), budget=30).findings[0]
+    assert (alone.illness, alone.remedies[0].name) == ("crash", "batch 32")
+    assert not any("drop_last" in said for said in alone.evidence)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_a_step_of_ones_own_that_raises_is_said_beside_what_else_is_found(share: float) -> None:
+    def make(seed: int) -> dict[str, Any]:
+        taken: list[int] = []
+
+        def step(model: nn.Module, loss: Any, optimizer: Any, x: Any, y: Any) -> Any:
+            taken.append(len(x))
+            if len(taken) > 180 * share:
+                raise RuntimeError("the table\nis too short")
+            optimizer.zero_grad()
+            value = loss(model(x), y)
+            value.backward()
+            optimizer.step()
+            return value.item()
+
+        return dict(parts(seed)) | {"train_step": step}
+
+    parts = vars_of(normalised(180, 10))
+    found = diagnose.diagnose(from_function(make), budget=30).findings
+    (crashed,) = [finding for finding in found if finding.illness == "crash"]
+    assert crashed.evidence[0] == f"step {round(180 * share) + 1} of 180 fails: RuntimeError: the table is too short"
+    assert not crashed.remedies
+
+
+@pytest.mark.filterwarnings("error:Converting a tensor")
+def test_a_step_that_returns_its_loss_with_the_graph_is_no_reason_to_warn() -> None:
+    def step(model: nn.Module, loss: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        value = loss(model(x), y)
+        value.backward()
+        optimizer.step()
+        return value
+
+    assert not Chart(normalised(180, 10, train_step=step)).course.failed
+    forgotten = diagnose.check(normalised(180, 10, train_step=lambda *_: None)).findings[0].evidence[0]
+    assert "`train_step` returns None: end it with `return loss.detach()`" in forgotten
+
+
+def vars_of(make: Any) -> Any:
+    """The parts of a program."""
+    return lambda seed: {name: value for name, value in vars(make(seed)).items() if value is not None}
+
+
+def test_what_made_a_step_raise_is_named_beside_it() -> None:
+    """Many a program stops by itself where its loss is no number."""
+
+    def step(model: nn.Module, loss: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        value = loss(model(x), y)
+        if not value.isfinite():
+            raise ArithmeticError("loss is nan")
+        value.backward()
+        optimizer.step()
+        return value.detach()
+
+    def make(seed: int) -> dict[str, Any]:
+        made = dict(vars_of(normalised(180, 10))(seed))
+        model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 1))
+        moves = torch.optim.SGD(model.parameters(), lr=50.0)
+        mse = lambda out, target: ((out[:, 0] - target) ** 2).mean()  # noqa: E731
+        error = lambda out, target: -((out[:, 0] - target) ** 2).mean().item()  # noqa: E731
+        return made | {"model": model, "optimizer": moves, "loss": mse, "metric": error, "train_step": step}
+
+    found = diagnose.diagnose(from_function(make), budget=30).findings
+    assert [finding.illness for finding in found] == ["lr_high", "crash"]
+    assert "ArithmeticError: loss is nan" in found[1].evidence[0]
+
+
+def test_a_crash_of_the_treated_program_only_is_not_the_programs_own() -> None:
+    first = Chart(normalised(180, 10))
+    once = Chart(treated(normalised(180, 10), remedies.batch(179)), before=first)
+    assert once.course.failed
+    assert crash.judge(once) is None
 
 
 def test_a_file_beside_the_program_is_found(tmp_path: Path) -> None:

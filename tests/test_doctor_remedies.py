@@ -107,6 +107,7 @@ SAME_OWNERS = [
     remedies.momentum(0.9),
     remedies.longer(2),
     remedies.batch(4, "sqrt"),
+    remedies.full_batches(),
     remedies.unclipped(),
     remedies.clipped(1.0),
     remedies.warmed(0.5),
@@ -573,6 +574,14 @@ class Mixing(nn.Module):
 
     def forward(self, x):
         return self.last(self.layer(x)[:, 0])
+
+
+def test_only_full_batches_are_left():
+    def sizes(program):
+        return [len(x) for x, _ in program.train]
+
+    assert sizes(made(sequential(), batch=7))[-1] == 5
+    assert sizes(remedies.full_batches().change(made(sequential(), batch=7))) == [7] * 5
 
 
 def test_rows_come_first():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,40 @@ def test_a_healthy_program_is_called_so(tmp_path: Path, capsys: pytest.CaptureFi
     assert json.loads(out.read_text())["findings"][0]["illness"] == "healthy"
 
 
+RAISES = """
+import program
+
+
+def make(seed=0):
+    parts, taken = program.make(seed), []
+
+    def step(model, loss, optimizer, x, y):
+        taken.append(x)
+        if len(taken) > 150:
+            raise RuntimeError("the table has 150 entries")
+        optimizer.zero_grad()
+        value = loss(model(x), y)
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    return parts | dict(train_step=step)
+"""
+
+
+def test_a_program_that_raises_late_is_not_healthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program(tmp_path)
+    (tmp_path / "raises.py").write_text(RAISES)
+    out = tmp_path / "verdict.json"
+    assert main(["doctor", str(tmp_path / "raises.py"), "--json", str(out)]) == 3
+    said = capsys.readouterr().out
+    assert "healthy" not in said
+    assert "step 151 of 200 fails: RuntimeError: the table has 150 entries" in said
+    assert "mend that first" in said
+    assert "--cure" not in said, "there is nothing to try"
+    assert [found["illness"] for found in json.loads(out.read_text())["findings"]] == ["crash"]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -63,6 +98,15 @@ def test_a_healthy_program_is_called_so(tmp_path: Path, capsys: pytest.CaptureFi
         ("def make(seed=0): 1 / 0", "ZeroDivisionError"),
         ("import nowhere_to_be_found", "cannot be imported"),
         ("def make(seed=0) return", "cannot be imported"),
+        ("def make(seed=0): return 3", "gives a value of type `int`. It must give a dict with: model"),
+        ("def make(seed=0): pass", "gives None. It must give a dict"),
+        ("def make(): return {}", "write `def make(seed=0):`"),
+        ("import sys\ndef make(seed=0): sys.exit(3)", "ends itself (SystemExit: 3) in make()"),
+        ("import sys\nsys.exit(0)", "ends itself (SystemExit: 0) when it is imported"),
+        (
+            "import argparse\nask = argparse.ArgumentParser()\nask.add_argument('data')\nask.parse_args()",
+            "SystemExit: 2",
+        ),
     ],
 )
 def test_what_is_no_program_is_told_in_a_sentence(
@@ -74,6 +118,93 @@ def test_what_is_no_program_is_told_in_a_sentence(
     said = capsys.readouterr().err
     assert says in said
     assert "Traceback" not in said
+
+
+ARGUMENTS = """
+import argparse
+import sys
+
+ask = argparse.ArgumentParser()
+ask.add_argument("--lr", type=float, default=1e-2)
+asked = ask.parse_args()
+
+import program
+
+
+def make(seed=0):
+    assert ask.parse_args() == asked
+    assert sys.argv == [__file__]
+    return program.make(seed)
+"""
+
+
+def test_a_program_that_parses_arguments_sees_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path)
+    path = tmp_path / "parses.py"
+    path.write_text(ARGUMENTS)
+    monkeypatch.setattr("sys.argv", ["seminal", "doctor", str(path), "--check"])
+    assert main(["doctor", str(path), "--check"]) == 0
+    assert sys.argv[0] == "seminal"
+
+
+def changed(text: str) -> str:
+    """The program, one part of which is another."""
+    head = "import torch\nimport program\n\n\ndef make(seed=0):\n    parts = program.make(seed)\n"
+    return f"{head}    {text}\n    return parts\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("parts['val'] = None", "`val` of * is None, which has no length: give a DataLoader, a list of batches"),
+        ("parts['train'] = (pair for pair in parts['train'])", "of type `generator`, which can be read only once"),
+        ("parts['train'] = [dict(x=x, y=y) for x, y in parts['train']]", "is a dict with `x`, `y`"),
+        ("parts['train'] = [(x, x, y) for x, y in parts['train']]", "is a `tuple` of 3"),
+        ("parts['val'] = [([x], y) for x, y in parts['val']]", "`val`: the input of a batch is a `list`"),
+        ("parts['val'] = [(x, y[0]) for x, y in parts['val']]", "the target of a batch is a single number"),
+        ("parts['train'].dataset.tensors = (torch.zeros(9, 6), None)", "`train` cannot be read: TypeError"),
+        ("parts['epochs'] = 2.5", "`epochs` of * is 2.5: give a whole number, 1 or more"),
+        ("parts['epochs'] = 0", "is 0: give a whole number"),
+        ("parts['epochs'] = True", "is True: give a whole number"),
+        (
+            "parts['loss'] = 'mse'",
+            "`loss` of * is a value of type `str`: give a function that takes outputs and targets",
+        ),
+        ("parts['metric'] = None", "`metric` of * is None: give a function"),
+        (
+            "parts['evaluate'] = 0.5",
+            "`evaluate` of * is a value of type `float`: give a function that takes (model, val)",
+        ),
+        ("parts['train_step'] = 3", "give a function that takes (model, loss, optimizer, input, target)"),
+    ],
+)
+def test_every_wrong_part_is_told_in_a_sentence(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(tmp_path)
+    path = tmp_path / "changed.py"
+    path.write_text(changed(text))
+    assert main(["doctor", str(path)]) == 2
+    assert says.replace("*", str(path)) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("parts['loss'].reduction = 'none'", "its first step fails: RuntimeError: grad can be implicitly created only"),
+        ("parts['metric'] = lambda out, y: {'accuracy': 1}", "the metric gives a value of type `dict`"),
+        ("parts['metric'] = lambda out, y: out.nothing", "the metric raises AttributeError: 'Tensor' object has no"),
+        ("parts['evaluate'] = lambda model, val: 1 / 0", "`evaluate` raises ZeroDivisionError"),
+    ],
+)
+def test_a_loss_or_a_metric_that_is_no_number_is_said(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(tmp_path)
+    path = tmp_path / "changed.py"
+    path.write_text(changed(text))
+    assert main(["doctor", str(path), "--check"]) == 3
+    assert says in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_run_of_ours_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

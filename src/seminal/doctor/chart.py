@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
+from seminal.core import UserError
 from seminal.doctor import anatomy, course, one_batch, second_opinion
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.course import Course, Reading
@@ -55,12 +57,12 @@ class Chart:
     @cached_property
     def train(self) -> Rows:
         with undisturbed():
-            return rows_of(self.program.train)
+            return _read(self.program.train, "train")
 
     @cached_property
     def val(self) -> Rows:
         with undisturbed():
-            return rows_of(self.program.val)
+            return _read(self.program.val, "val")
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -119,6 +121,22 @@ class Chart:
         """Whether it was asked for, here or before a treatment."""
         return "opinion" in vars(self) or (self.before is not None and self.before.has_opinion)
 
+    @property
+    def has_trained(self) -> bool:
+        """Whether the whole run was made."""
+        return "course" in vars(self)
+
+    @property
+    def origin(self) -> Chart:
+        """Of the program as it came, without any treatment."""
+        return self if self.before is None else self.before.origin
+
+    @property
+    def crashes(self) -> bool:
+        """Whether the run ends with an exception that is the program's own: one that only a treated program raises may be
+        the treatment's."""
+        return bool(self.course.failed and self.origin.course.failed)
+
     def trial(self, *remedies: Remedy, share: float = 0.25, seed: int | None = None) -> Course:
         """The run with these remedies, for a share of its steps, with the same seed and so the same batches."""
         seed = self.seed if seed is None else seed
@@ -158,6 +176,16 @@ class Chart:
     @property
     def _seconds(self) -> float:
         return sum(tried.seconds for tried in self.trials)
+
+
+def _read(loader: Any, part: str) -> Rows:
+    """`rows_of`, of a stranger's data set, which may fail in any way."""
+    try:
+        return rows_of(loader)
+    except UserError as error:
+        raise UserError(f"`{part}`: {error}") from None
+    except Exception as error:
+        raise UserError(f"`{part}` cannot be read: {type(error).__name__}: {error}.") from error
 
 
 def treated(make: Make, *remedies: Remedy) -> Make:

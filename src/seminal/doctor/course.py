@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,7 @@ class Course:
     model: nn.Module = field(repr=False)  # as it stood at the end
     failed: str = ""  # an exception of the program, in words
     share: float = 1.0  # of the run that was asked for, or that was enough
+    failed_rows: int = 0  # of the batch that it failed on; 0: not known
 
     @property
     def last(self) -> Reading:
@@ -59,6 +60,8 @@ class Course:
 
     def level(self, share: float = 1.0, width: float = 0.1) -> float:
         """Mean training loss around a share of the run: over the last ``width`` of it before that point."""
+        if not self.losses:  # its first step failed
+            return math.nan
         end = max(1, round(share * len(self.losses)))
         part = self.losses[max(0, end - max(1, round(width * len(self.losses)))) : end]
         return sum(part) / len(part)
@@ -69,6 +72,11 @@ def batches(program: Program) -> Iterator[tuple[int, Any, Any]]:
     for epoch in range(program.epochs):
         for input, target in program.train:
             yield epoch, input, target
+
+
+def rows_in(target: Any) -> int:
+    """Rows of a batch, by its targets; 0 where they do not tell."""
+    return len(target) if isinstance(target, Sized) and not (isinstance(target, Tensor) and target.dim() == 0) else 0
 
 
 def length(program: Program) -> int:
@@ -103,7 +111,7 @@ def follow(
         marks = {max(1, math.ceil(s * total)) for s in SHARES}
         losses: list[float] = []
         readings: list[Reading] = []
-        failed, started = "", time.perf_counter()
+        failed, rows, started = "", 0, time.perf_counter()
         patient: Patient | None = None
         with contextlib.ExitStack() as stack:
             if often is not None:
@@ -112,7 +120,9 @@ def follow(
             try:
                 for _, input, target in itertools.islice(batches(program), steps):
                     program.model.train()
+                    rows = rows_in(target)
                     losses.append(_stepped(program, patient, input, target))
+                    rows = 0  # what fails from here on is no fault of this batch
                     if len(losses) in marks or len(losses) == steps:
                         with undisturbed():  # a loader draws a number whenever it begins
                             readings.append(read(program, train, val, len(losses)))
@@ -127,14 +137,14 @@ def follow(
             readings.append(read(program, train, val, len(losses)))
         vitals = patient.vitals if patient is not None else Vitals()
     seconds = time.perf_counter() - started
-    return Course(tuple(losses), tuple(readings), vitals, total, seconds, program.model, failed, share)
+    return Course(tuple(losses), tuple(readings), vitals, total, seconds, program.model, failed, share, rows)
 
 
 def _stepped(program: Program, patient: Patient | None, input: Any, target: Any) -> float:
     loss = program.step(input, target)
     if patient is not None:
         patient.loss(loss)
-    return float(loss)
+    return float(torch.as_tensor(loss).detach())  # many a step returns its loss with the graph
 
 
 def read(program: Program, train: Rows, val: Rows, step: int) -> Reading:

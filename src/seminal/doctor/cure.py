@@ -221,6 +221,9 @@ def _notes(trials: Trials, remedies: Remedies, findings: Sequence[Finding]) -> t
     notes = [text for name, text in OTHERWISE.items() if name in touched and (measured_anew or name == "metric_wrong")]
     if trials.luck is None:
         notes.append("there was no time for the control arm, without which nothing is proved")
+    raised = sum(bool(run.failed) for run in trials.before.runs)
+    if raised:
+        notes.append(f"before, {raised} of {len(trials.before.runs)} runs end with an exception")
     failed = sum(not math.isfinite(run.metric) for run in trials.before.runs)
     if failed:
         notes.append(f"before, the metric is not a number in {failed} of {len(trials.before.runs)} runs")

@@ -27,11 +27,13 @@ from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.chart import Chart, NeedsTraining, Told, treated
 from seminal.doctor.findings import Finding, Remedy, Verdict
 from seminal.doctor.program import Make
+from seminal.doctor.rules import crash
 
 STAGES = ("code", "data", "optimisation", "generalisation")
 EARLY = STAGES[:2]  # … and those that can be asked before the program trains
 ROUNDS = 4  # faults in one program, at most, plus one look at the treated one
 TRIALS = (4.0, 1.0)  # runs' worth of trials, for the program as it came and for a treated one
+BROKEN = frozenset({"crash"})  # a run that was cut short: what it shows of all else is not to be trusted
 FIRST = frozenset(  # rules with a sign of their own …
     {
         "init_bad",
@@ -53,6 +55,7 @@ STILL_SURE = 0.75  # … and below this one of a treated program: what is left m
 # (then it is overfitting or a mismatch of the data)? Faults of the code come before either question.
 BRANCHES: Mapping[str, str] = MappingProxyType(
     {"underfitting": "model bias", "overfitting": "overfitting", "data_shift": "mismatch", "leakage": "mismatch"}
+    | {"crash": "code"}
 )
 
 
@@ -91,6 +94,8 @@ def examine(make: Make, *, seed: int = 0, budget: float = 120.0, told: Told = la
         told(f"going on with this changed: {remedy.says}")
         changed = treated(make, *chain)
         chart = Chart(changed, seed, until, told, before=chart, enough=signs.well_by_now, allowance=TRIALS[1])
+    if first.has_trained and "crash" not in {finding.illness for finding in findings}:
+        findings += filter(None, [crash.judge(first)])  # whatever else was found before its turn came
     findings.sort(key=lambda finding: -finding.confidence)
     decided = bool(findings) or signs.well(first)
     question = "" if decided else _open_question(first)
@@ -107,6 +112,8 @@ def check(make: Make, *, seed: int = 0, told: Told = lambda _: None, known: Anat
     chart = Chart(make, seed, told=told, trains=False, known=known)
     stages = EARLY if known is None else ("data",)
     findings = _surest(chart, [rule for stage in stages for rule in of_stage(stage)], SURE)
+    if not findings and known is None:  # steps that fail need no run to be seen
+        findings += filter(None, [crash.first_steps(chart)])
     branch = _branch(findings[0]) if findings else ""
     question = "" if findings else "what shows only while it trains is open"
     return Verdict(tuple(findings), bool(findings), question, branch, time.monotonic() - started)
@@ -126,7 +133,7 @@ def _round(chart: Chart, sure: float, known: Collection[str]) -> list[Finding]:
 def _done(chart: Chart, stage: str) -> bool:
     """Whether a treated program needs no further questions. Where training and validation rows are nearly all answered right,
     that is before the data are doubted: they must be in order."""
-    if stage == "code":
+    if stage == "code" or chart.crashes:
         return False
     return signs.well(chart) if stage not in EARLY else min(signs.skill(chart), signs.fit(chart)) >= signs.GOOD
 
@@ -176,8 +183,6 @@ def _works(chart: Chart, remedy: Remedy) -> bool:
 
 
 def _open_question(chart: Chart) -> str:
-    if chart.course.failed and not chart.course.losses:
-        return f"its first step fails, with {chart.course.failed}. Mend that first"
     return f"nothing is amiss that could be seen, and it does not do well. {_beside_another(chart)}"
 
 
@@ -198,8 +203,8 @@ def of_stage(stage: str) -> list[ModuleType]:
 
 
 def _turn(rule: ModuleType) -> int:
-    groups = (FIRST, PACE, (), LAST)  # the third is for all others
-    return next((turn for turn, group in enumerate(groups) if _illness(rule) in group), 2)
+    groups = (BROKEN, FIRST, PACE, (), LAST)  # the fourth is for all others
+    return next((turn for turn, group in enumerate(groups) if _illness(rule) in group), 3)
 
 
 def _illness(rule: ModuleType) -> str:

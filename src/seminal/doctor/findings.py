@@ -55,6 +55,7 @@ ILLNESSES: Mapping[str, str] = MappingProxyType(
         "mode_collapse": "the generator's samples lack variety",
         "critic_too_strong": "the generator gets no gradient from its critic",
         "posterior_collapse": "the latent variables are ignored",
+        "crash": "the program ends its own training with an exception",
     }
 )
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import importlib.util
 import inspect
 import random
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -49,7 +51,10 @@ class Program:
     def step(self, input: Any, target: Any) -> Tensor:
         """One training step in the program's own way; the loss before it."""
         if self.train_step is not None:
-            return self.train_step(self.model, self.loss, self.optimizer, input, target)
+            value = self.train_step(self.model, self.loss, self.optimizer, input, target)
+            if value is None:
+                raise TypeError("`train_step` returns None: end it with `return loss.detach()`")
+            return value
         self.optimizer.zero_grad()
         loss = self.loss(self.model(input), target)
         loss.backward()
@@ -100,7 +105,13 @@ def from_file(place: str) -> Make:
         sys.path.insert(0, folder)
     sys.modules[spec.name] = module  # so that classes in it can be found, by dataclasses and worker processes
     try:
-        spec.loader.exec_module(module)
+        with _alone(file):
+            spec.loader.exec_module(module)
+    except SystemExit as ended:
+        raise UserError(
+            f"{file} ends itself (SystemExit: {ended}) when it is imported. It is run without arguments: give each a "
+            'default, or put what is for the command line under `if __name__ == "__main__":`.'
+        ) from None
     except Exception as error:
         raise UserError(_told(file, "cannot be imported", error)) from None
     make = vars(module).get(name)
@@ -108,15 +119,43 @@ def from_file(place: str) -> Make:
         raise UserError(
             f"{file} has no function `{name}`. Write `def {name}(seed=0): return dict(model=…, loss=…, optimizer=…, …)`."
         )
-    return from_function(make, str(file))
+
+    @functools.wraps(make)
+    def called(seed: int) -> Any:
+        with _alone(file):
+            return make(seed)
+
+    return from_function(called, str(file))
+
+
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """The arguments of the command line are the doctor's, not the program's: it may read its own."""
+    before, sys.argv = sys.argv, [str(file)]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def from_function(make: Callable[[int], Mapping[str, Any]], name: str = "the program") -> Make:
-    """The same for a function that is already there."""
+    """The same for a function that is already there. Raises `UserError` where it takes no seed."""
+    try:
+        inspect.signature(make).bind(0)
+    except TypeError:
+        raise UserError(
+            f"make() of {name} must take a seed, and nothing else without a default: write `def make(seed=0):`."
+        ) from None
+    except ValueError:  # some callables of C do not say what they take
+        pass
 
     def made(seed: int) -> Program:
         try:
             parts = make(seed)
+        except SystemExit as ended:
+            raise UserError(
+                f"{name} ends itself (SystemExit: {ended}) in make(): it must give a dict instead."
+            ) from None
         except Exception as error:
             raise UserError(_told(Path(name), "fails in make()", error)) from None
         return checked(parts, name)
@@ -124,26 +163,88 @@ def from_function(make: Callable[[int], Mapping[str, Any]], name: str = "the pro
     return made
 
 
-def checked(parts: Mapping[str, Any], name: str) -> Program:
-    """The parts under their names. Raises `UserError` for what is missing or unknown."""
+def checked(parts: Any, name: str) -> Program:
+    """The parts under their names. Raises `UserError` for what is missing, unknown or of another kind."""
     known = [field.name for field in fields(Program)]
+    wanted = f"It must give a dict with: {', '.join(known)}."
+    if not isinstance(parts, Mapping):
+        raise UserError(f"make() of {name} gives {_kind(parts)}. {wanted}")
     needed = known[:-2]
     missing, unknown = [n for n in needed if n not in parts], [n for n in parts if n not in known]
     if missing or unknown:
         what = [f"does not give {', '.join(missing)}"] * bool(missing) + [
-            f"gives {', '.join(unknown)}, which nobody reads"
+            f"gives {', '.join(map(str, unknown))}, which nobody reads"
         ] * bool(unknown)
-        raise UserError(f"make() of {name} {' and '.join(what)}. It must give a dict with: {', '.join(known)}.")
+        raise UserError(f"make() of {name} {' and '.join(what)}. {wanted}")
     if not isinstance(parts["model"], nn.Module) or not isinstance(parts["optimizer"], Optimizer):
         raise UserError(
             f"make() of {name} must give an nn.Module as `model` and a torch.optim.Optimizer as `optimizer`."
         )
+    _check_functions(parts, name)
     for part in ("train", "val"):
-        if len(parts[part]) == 0:
-            raise UserError(
-                f"`{part}` of {name} gives no batch: it needs rows, and with drop_last=True at least one batch of them."
-            )
+        _check_loader(parts[part], part, name)
+    epochs = parts["epochs"]
+    if not isinstance(epochs, Integral) or isinstance(epochs, bool) or epochs < 1:
+        raise UserError(f"`epochs` of {name} is {epochs!r}: give a whole number, 1 or more.")
     return Program(**parts)
+
+
+def _check_functions(parts: Mapping[str, Any], name: str) -> None:
+    takes = {
+        "loss": "outputs and targets, and gives the loss",
+        "metric": "outputs and targets of all validation rows, and gives one number",
+        "train_step": "(model, loss, optimizer, input, target), and gives the loss",
+        "evaluate": "(model, val), and gives one number",
+    }
+    for part, what in takes.items():
+        given = parts.get(part)
+        if not callable(given) and (given is not None or part in ("loss", "metric")):
+            raise UserError(f"`{part}` of {name} is {_kind(given)}: give a function that takes {what}.")
+
+
+def _check_loader(loader: Any, part: str, name: str) -> None:
+    """It is read in every epoch, and its length is the length of an epoch."""
+    if isinstance(loader, Iterator):
+        raise UserError(
+            f"`{part}` of {name} is {_kind(loader)}, which can be read only once: give a DataLoader, or a list of batches."
+        )
+    try:
+        batches = len(loader) if isinstance(loader, Sized) else -1
+    except (TypeError, NotImplementedError):  # a DataLoader of a stream has a length only where the stream has one
+        batches = -1
+    if batches < 0:
+        raise UserError(
+            f"`{part}` of {name} is {_kind(loader)}, which has no length: give a DataLoader, a list of batches, or a class "
+            "with `__iter__` and `__len__`, the number of batches."
+        )
+    if batches == 0:
+        raise UserError(
+            f"`{part}` of {name} gives no batch: it needs rows, and with drop_last=True at least one batch of them."
+        )
+
+
+def pair_of(batch: Any) -> tuple[Tensor, Tensor]:
+    """A batch, where it is one. Raises `UserError` where it is no pair of tensors."""
+    wanted = "The doctor reads batches that are pairs of tensors, (input, target)"
+    if isinstance(batch, Mapping):
+        keys = ", ".join(f"`{key}`" for key in batch)
+        raise UserError(
+            f"a batch of the program is a dict with {keys}. {wanted}: give the DataLoader a `collate_fn` that makes them."
+        )
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        count = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise UserError(f"a batch of the program is a `{type(batch).__name__}`{count}. {wanted}.")
+    for part, value in zip(("input", "target"), batch):
+        if not isinstance(value, Tensor):
+            raise UserError(f"the {part} of a batch is a `{type(value).__name__}`. {wanted}.")
+        if value.dim() == 0:
+            raise UserError(f"the {part} of a batch is a single number. {wanted}, with one row for each sample.")
+    return batch[0], batch[1]
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in words."""
+    return "None" if value is None else f"a value of type `{type(value).__name__}`"
 
 
 def _told(file: Path, what: str, error: Exception) -> str:

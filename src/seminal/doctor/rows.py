@@ -20,6 +20,7 @@ from torch.utils.data import (
 )
 
 from seminal.core import UserError
+from seminal.doctor.program import pair_of
 
 MOST = 4000  # rows that are looked at
 
@@ -71,12 +72,13 @@ def rows_of(loader: Iterable[tuple[Any, Any]], most: int = MOST) -> Rows:
         parts = [loader.collate_fn([dataset[int(i)] for i in part]) for part in chosen.split(500) if len(part)]
     else:
         parts, total = [], 0
-        for pair in loader.in_order() if isinstance(loader, InOrder) else loader:
+        for pair in map(pair_of, loader.in_order() if isinstance(loader, InOrder) else loader):
             if total < most:
                 parts.append(pair)
             total += len(pair[0])
     if not total:
         raise UserError("a loader of the program gives no row: training and validation need some each.")
+    parts = [pair_of(part) for part in parts]
     inputs, targets = _joined([p[0] for p in parts]), _joined([p[1] for p in parts])
     return Rows(inputs[:most], targets[:most], total)
 
@@ -137,11 +139,16 @@ class Altered:
 
 
 def reloaded(
-    loader: Iterable[tuple[Any, Any]], *, batch: int | None = None, shuffle: bool | None = None
+    loader: Iterable[tuple[Any, Any]],
+    *,
+    batch: int | None = None,
+    shuffle: bool | None = None,
+    drop_last: bool | None = None,
 ) -> Iterable[tuple[Any, Any]]:
-    """The same data set in batches of another size, or in another order. What is no DataLoader stays as it is."""
+    """The same data set in batches of another size, in another order, or without a last batch that is not full. What is no
+    DataLoader stays as it is."""
     if isinstance(loader, Altered):
-        return Altered(reloaded(loader.loader, batch=batch, shuffle=shuffle), loader.change)
+        return Altered(reloaded(loader.loader, batch=batch, shuffle=shuffle, drop_last=drop_last), loader.change)
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
     if batch is None and loader.batch_size is None:  # it has a sampler of whole batches
@@ -153,7 +160,7 @@ def reloaded(
         sampler=loader.sampler if own else None,
         shuffle=False if own else shuffled(loader) if shuffle is None else shuffle,
         collate_fn=loader.collate_fn,
-        drop_last=loader.drop_last,
+        drop_last=loader.drop_last if drop_last is None else drop_last,
     )
 
 

@@ -42,8 +42,9 @@ def allowed(chart: Chart) -> float:
 
 
 def well(chart: Chart) -> bool:
-    """Whether the run ended as well as these data allow, as far as one can tell: before it, one cannot."""
-    return chart.trains and well_at(chart, chart.course.last)
+    """Whether the run ended as well as these data allow, as far as one can tell: before it, one cannot. A run that an
+    exception cut short did not end."""
+    return chart.trains and not chart.crashes and well_at(chart, chart.course.last)
 
 
 def well_at(chart: Chart, reading: Reading) -> bool:

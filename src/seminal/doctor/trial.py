@@ -243,10 +243,20 @@ class Trials:
         others = [1.0] * max(0, self.among - len(found))
         corrected = [min(1.0, LOOKS * p) for p in holm([*(comparison.p for comparison in found), *others])]
         outcomes = [
-            Outcome(arm, comparison, p, comparison.passes(luck, p))
+            Outcome(
+                arm, comparison, p, comparison.passes(luck, p) or (control is not None and self._ends(arm, comparison))
+            )
             for arm, comparison, p in zip(arms, found, corrected)
         ]
         return sorted(outcomes, key=lambda outcome: (not outcome.works, -outcome.comparison.gain))
+
+    def _ends(self, arm: Arm, comparison: Comparison) -> bool:
+        """Whether every run raised before and none does now, at no loss: no luck is in that."""
+        return (
+            all(run.failed for run in self.before.runs)
+            and not any(run.failed for run in arm.runs)
+            and comparison.gain >= 0
+        )
 
     def _announced(self, remedies: Remedies) -> Arm | None:
         self.told(f"whole runs from {self.seeds} seeds: {named(remedies)}")

@@ -91,7 +91,7 @@ def doctor(ask: DoctorAsk) -> int:
             cure = tried if tried is not None and tried.works else None
             if cure is not None and isinstance(make, OwnRun):
                 _prescribe(RunFolder.existing(ask.patient), make, cure, tell)
-        elif verdict.findings:
+        elif any(finding.remedies for finding in verdict.findings):  # there is something to try
             tell("next", f"seminal doctor {ask.patient} --cure", wrap=False)
     if file is not None:
         _write(file, verdict, cure, asked)

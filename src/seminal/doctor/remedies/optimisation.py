@@ -201,6 +201,16 @@ def batch(size: int, rule: str = "") -> Remedy:
     return Remedy(name, f"use batches of {size} rows{words[rule]}", snippet, change, in_recipe.batch(size, rule))
 
 
+def full_batches() -> Remedy:
+    """A last batch that is smaller than the others is left out."""
+
+    def change(program: Program) -> Program:
+        return replace(program, train=reloaded(program.train, drop_last=True))
+
+    snippet = "train = DataLoader(dataset, batch_size=…, shuffle=True, drop_last=True)"
+    return Remedy("drop_last", "leave out a last batch that is not full", snippet, change)
+
+
 def _batch_size(loader: Any) -> int | None:
     while not isinstance(loader, DataLoader):
         loader = getattr(loader, "loader", None)

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seminal.doctor import remedies, specimens
+from seminal.doctor import course, remedies, specimens
 from seminal.doctor.chart import Chart
 from seminal.doctor.findings import Finding
 
 STAGE = "code"
+ROWS = 32  # that are looked at
+CLOSE = 1e-3  # to 1
 MIXED = 1e-3  # of the outputs' spread over rows; rounding makes less than a thousandth of it
 
 
@@ -31,16 +33,35 @@ def judge(chart: Chart) -> Finding | None:
         f"in evaluation mode, a row's outputs change by up to {anatomy.alone:.3g} times their spread when the other "
         "rows of the batch are replaced"
     ]
-    if anatomy.ending == "softmax" and anatomy.ending_dim == 0:
-        evidence.append("the last softmax runs over the rows: each column, not each row, sums to 1")
+    turns = any(_rows_second(module) for module in chart.program.model.modules())
+    if over_rows := _sums_over_rows(chart):
+        evidence.append(over_rows)
+    elif not turns:
+        evidence.append("look for what runs over the rows: a softmax, a mean or a normalisation over dim=0, a reshape")
     return Finding(
         "batch_contamination",
         0.95,
         tuple(evidence),
-        (remedies.rows_first(),),
+        (remedies.rows_first(),) if turns else (),
         (),
         frozenset({"underfitting", "optimizer", "lr_low", "epochs_few", "overfitting", "saddle_plateau", "label_bug"}),
     )
+
+
+def _rows_second(module: nn.Module) -> bool:
+    """Whether it takes the second dimension for the rows, and could take the first."""
+    return isinstance(module, nn.RNNBase | nn.MultiheadAttention | nn.Transformer) and not module.batch_first
+
+
+def _sums_over_rows(chart: Chart) -> str:
+    """A softmax over the wrong dimension, as a module or a function, is known by what it gives."""
+    out = course.outputs(chart.program.model, chart.train.part(torch.arange(min(ROWS, len(chart.train)))))
+    if out is None or out.dim() < 2 or min(out.shape[:2]) < 2 or not out.is_floating_point():
+        return ""
+    for what, shares in (("the outputs", out), ("exp of the outputs", out.exp())):
+        if bool(((shares.sum(0) - 1).abs() < CLOSE).all()) and bool((shares >= 0).all()):
+            return f"over the rows of a batch, each column of {what} sums to 1: the softmax has dim=0. Write dim=1"
+    return ""
 
 
 class _Reader(nn.Module):

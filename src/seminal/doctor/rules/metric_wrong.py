@@ -1,7 +1,8 @@
 """The metric does not measure the task.
 
 Sign: the right answers, in every form in which a model may give them, score no better than a constant answer; or the
-answers that the loss leads to are right by anyone's measure, and the program's metric calls them wrong.
+answers that the loss leads to are right by anyone's measure, and the program's metric calls them wrong; or the metric
+(or the program's own `evaluate`) raises, or gives no number.
 Reason: logits rounded or compared with ½, argmax over the rows, (N, 1) compared with (N) pair by pair, an error
 reported where higher should be better.
 Source: DIAGNOSIS.md 4.4 (metric replay) and 2.3 (wrong metric among real faults): no published detector has it.
@@ -12,15 +13,17 @@ model.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from seminal.doctor import remedies, specimens
+from seminal.doctor import course, remedies, specimens
 from seminal.doctor.anatomy import Anatomy
 from seminal.doctor.chart import Chart
-from seminal.doctor.findings import Finding
+from seminal.doctor.findings import Finding, Remedy
+from seminal.doctor.program import undisturbed
 
 STAGE = "code"
 RIGHT = 0.95  # share of right answers, or R²
@@ -34,13 +37,54 @@ _EXPLAINED = frozenset(
 
 def judge(chart: Chart) -> Finding | None:
     anatomy = chart.anatomy
-    if anatomy.two_players or anatomy.kind in ("unknown", "reconstruction"):
+    if anatomy.two_players:
+        return None
+    if failure := _fails(chart):
+        return Finding("metric_wrong", 0.95, (failure,), _usual(chart), (), _EXPLAINED)
+    if anatomy.kind in ("unknown", "reconstruction"):
         return None
     said = _blind(anatomy) or _disagrees(anatomy)
     if not said:
         return None
-    kind = "r2" if anatomy.kind == "regression" else "accuracy"
-    return Finding("metric_wrong", 0.95, (said,), (remedies.with_metric(kind),), (), _EXPLAINED)
+    return Finding("metric_wrong", 0.95, (said,), _usual(chart), (), _EXPLAINED)
+
+
+def _usual(chart: Chart) -> tuple[Remedy, ...]:
+    """What such a task is usually measured by."""
+    kind = chart.anatomy.kind
+    if chart.program.evaluate is not None:
+        return (remedies.default_validation(),)
+    if kind in ("unknown", "reconstruction"):
+        return ()
+    return (remedies.with_metric("r2" if kind == "regression" else "accuracy"),)
+
+
+def _fails(chart: Chart) -> str:
+    """No number comes out, of the model's own outputs. A metric that takes right answers, and not these, is not at fault."""
+    program, anatomy = chart.program, chart.anatomy
+    out = course.outputs(program.model, chart.val)
+    if out is None or anatomy.steps.failed:
+        return ""
+    if program.evaluate is not None:
+        with undisturbed():
+            fresh = chart.make(chart.seed)  # it may change the model in any way
+            return _no_number("`evaluate`", lambda: program.evaluate and program.evaluate(fresh.model, fresh.val))
+    if math.isfinite(anatomy.right_answers) or math.isfinite(anatomy.wanted.metric):
+        return ""
+    return _no_number("the metric", lambda: program.metric(out, chart.val.targets))
+
+
+def _no_number(what: str, measure: Callable[[], Any]) -> str:
+    try:
+        with torch.no_grad():
+            value = measure()
+    except Exception as error:  # a stranger's function may refuse in any way
+        return f"{what} raises {type(error).__name__}: {error}"
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return f"{what} gives a value of type `{type(value).__name__}`, and it must give one number"
+    return ""
 
 
 def _blind(anatomy: Anatomy) -> str:

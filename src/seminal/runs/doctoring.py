@@ -74,8 +74,10 @@ def doctor(ask: DoctorAsk) -> int:
     def told(what: str) -> None:
         tell("", what)
 
-    for what in make.left_out if isinstance(make, OwnRun) else ():
-        tell("left out", what)
+    if isinstance(make, OwnRun) and make.mixing:
+        tell("left out", f"{make.mixing}: a row that is made of two has two targets, and the doctor examines one")
+    if isinstance(make, OwnRun) and make.says_words:
+        tell("left out", "the words of the texts, which are learned beside the labels: the doctor examines the labels")
     cure, asked = None, list[Examination]()
     if ask.check:
         verdict = check(make, seed=ask.seed, told=told)

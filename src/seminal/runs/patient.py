@@ -50,15 +50,15 @@ class OwnRun:
         return self.plan.recipe
 
     @property
-    def left_out(self) -> tuple[str, ...]:
-        """What the run does and its copy does not, for a program has one output and one target for each row."""
-        mixed = " and ".join(type(each).__name__ for each in self.recipe.augment if mixes(each))
-        beside = isinstance(self.recipe.task, Classification | Regression) and self.recipe.task.language
-        return (
-            *[f"{mixed}: a row that is made of two has two targets, and the doctor examines one"] * bool(mixed),
-            *["the words of the texts, which are learned beside the labels: the doctor examines the labels"]
-            * bool(beside),
-        )
+    def mixing(self) -> str:
+        """What is left out, for a program has one target for each row; empty: nothing."""
+        return " and ".join(type(each).__name__ for each in self.recipe.augment if mixes(each))
+
+    @property
+    def says_words(self) -> bool:
+        """Whether the words of a text are learned beside its label: they are left out, for a program has one output."""
+        task = self.recipe.task
+        return isinstance(task, Classification | Regression) and task.language > 0
 
     def following(self, recipe: Recipe) -> OwnRun:
         """The run with another recipe."""

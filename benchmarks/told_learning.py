@@ -109,9 +109,10 @@ def bert_pretraining(result: dict[str, Any]) -> Iterator[str]:
         before = mine[0]["pre_training"]
         found = [[cell[name] for cell in mine if cell["data"] == each] for each in data for name in SCORES]
         steps = f"{before['steps']:,}" if before else "–"
-        rows.append((learner, steps, *map(mean95_of, found)))
+        same = f"{sum(cell['matthews'] == 0 for cell in mine)} of {len(mine)}"
+        rows.append((learner, steps, *map(mean95_of, found), same))
     heads = [f"{each}, {told}" for each in data for told in SCORES.values()]
-    yield from grid(("", "steps of pre-training", *heads), rows)
+    yield from grid(("", "steps of pre-training", *heads, "runs that always answer the same"), rows)
     yield ""
     better = [
         f"{learner} on {each} ({told})"

@@ -238,8 +238,8 @@ def test_the_readme_tells_of_bert(script, monkeypatch, tmp_path):
         "| bertadam | 3 | yes | 73.0 ± 9.9 | 66.0 to 80.0 | 0.500 | 1 of 2 |",
         "| adamw | 3 | yes | 80.5 ± 0.7 | 80.0 to 81.0 | 0.500 | 0 of 2 |",
     ]
-    assert "| BERT | 1,500 | 71.0 ± 12.7 (2) | 31.0 ± 12.7 (2) |" in told
-    assert any(line.startswith("| no pre-training | – | 16.0") for line in told)
+    assert "| BERT | 1,500 | 71.0 ± 12.7 (2) | 31.0 ± 12.7 (2) | 0 of 2 |" in told
+    assert any(line.startswith("| no pre-training | – | 16.0") and line.endswith("| 1 of 2 |") for line in told)
     assert any(line.endswith("small BERTs learn from plays and Python's own help, and are then") for line in told)
     assert any("the training texts of mrpc, without labels" in line for line in told)
     assert told.count("Beyond both intervals better than no pre-training: BERT on mrpc (Matthews × 100).") == 2

@@ -1,5 +1,6 @@
 """What pre-training is worth, and each part of it: small BERTs learn from a few megabytes of plain text, and are then
-fine-tuned on labelled texts, over several seeds, beside the same network without pre-training.
+fine-tuned on labelled texts, over several seeds, beside the same network without pre-training, and beside those that
+the paper compares itself with.
 
     python experiments/bert_pretraining.py --text wikitext2 shakespeare --labelled sst2 mrpc
     python experiments/bert_pretraining.py --labelled mrpc
@@ -63,13 +64,11 @@ LEARNERS = (
     Learner("always [MASK]", "bert-always-mask", "bert-always-mask"),
     Learner("smaller (tiny)", "bert-tiny", "bert-tiny"),
     Learner("larger (mini)", "bert-mini", "bert-mini"),
+    Learner("GPT", "gpt", "gpt"),  # of the same layers and width, as the recipes have it
+    Learner("ELMo (frozen), BiLSTM", "elmo", "elmo", freeze=True),
 )
-METRICS = (
-    "top1",
-    "matthews",
-    "f1",
-    "loss",
-)  # most pairs are paraphrases: whoever always says so is right, and knows nothing
+# Most pairs are paraphrases: whoever always says so is right, and knows nothing. Matthews' correlation sees it.
+METRICS = ("top1", "matthews", "f1", "loss")
 
 
 def corpus(learner: Learner, asked: argparse.Namespace) -> Path:

@@ -396,6 +396,18 @@ def test_what_cannot_be_followed_is_refused_and_never_dropped(folder, command, s
     assert (said.code, says in " ".join(said.err.split())) == (2, True), said.err
 
 
+def test_a_published_set_whose_files_end_in_txt_is_read_by_its_columns(folder):
+    """MRPC's layout: the names of its files do not begin with that of a split."""
+    head = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+    rows = "".join(f"{i % 2}\t{i}\t{i + 100}\tthe red house waits\tit waits {'still' * (i % 2)}\n" for i in range(40))
+    (folder / "paraphrases").mkdir()
+    for split in ("train", "test"):
+        (folder / "paraphrases" / f"msr_paraphrase_{split}.txt").write_text(head + rows, encoding="utf-8")
+    out = done("train", "gpt", "paraphrases", "--dry-run", *QUICK, folder=folder)
+    assert "2 classes" in out
+    assert "windows" not in out
+
+
 def test_plain_text_is_still_a_stream(folder):
     for command in ("story.txt", "story.md", "story.txt --from runs/own", "set.tsv --task pretrain"):
         out = done("train", "gpt", *command.split(), "--dry-run", *QUICK, folder=folder)

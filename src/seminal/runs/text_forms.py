@@ -51,7 +51,7 @@ def written_form(path: Path, task: str, *, columns: bool) -> str:
 
     Raises `UserError`: the data, or ``task``, are for models that read other forms of text, or columns are named that plain
     text has not."""
-    asked, file = TASKS.get(task), next(filter(Path.is_file, _of_splits(path)), None)
+    asked, file = TASKS.get(task), _shown(path)
     if asked in ("tagged", "questions"):
         raise UserError(
             f"--task {task} learns from {words(asked)}, which this model does not read: it learns plain text, classes and "

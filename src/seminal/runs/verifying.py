@@ -57,7 +57,8 @@ def verify(name: str | None = None, *, as_json: bool = False, page: str | None =
         print(json.dumps({"facts": [vars(c) for c in checks], "failed": failed, "seconds": seconds}, default=str))
         return 1 if failed else 0
     count, seen = len(checks), len({check.paper for check in checks})
-    say("verified", f"{count - failed} of {count} facts of {seen} papers hold ({seconds:.1f} s)")
+    papers = "1 paper" if seen == 1 else f"{seen} papers"
+    say("verified", f"{count - failed} of {count} facts of {papers} hold ({seconds:.1f} s)")
     if page is not None:
         say("written", page)
     return 1 if failed else 0

@@ -50,6 +50,7 @@ REST: Mapping[str, Mapping[str, Part]] = {  # and the chapters of docs/measured.
         f"{EXPERIMENTS}/sst2.json": told_learning.sst2,
         f"{EXPERIMENTS}/bert_pretraining.json": told_learning.bert_pretraining,
         f"{EXPERIMENTS}/bert_ablations.json": told_learning.bert_pretraining,
+        f"{EXPERIMENTS}/bert_labels.json": told_learning.bert_labels,
         f"{EXPERIMENTS}/bert_stability.json": told_learning.bert_stability,
         f"{EXPERIMENTS}/xquad.json": told_learning.xquad,
         f"{EXPERIMENTS}/made_digits.json": told_learning.made_digits,

@@ -124,6 +124,37 @@ def bert_pretraining(result: dict[str, Any]) -> Iterator[str]:
     yield f"Beyond both intervals better than {NEVER}: {', '.join(better) or 'none, after so little text and so few steps'}."
 
 
+def bert_labels(result: dict[str, Any]) -> Iterator[str]:
+    """BERT with and without pre-training, by the number of labels."""
+    cells = result["cells"]
+    data, sizes = (list(dict.fromkeys(cell[name] for cell in cells)) for name in ("data", "labels"))
+    yield f"**Where labels are few**: the same, fine-tuned on some of the labelled rows of {', '.join(data)} only, drawn anew"
+    yield "for each seed; the texts that are read before are all of them. Test sets; mean ± 95 % interval over the seeds (n)."
+    for which in data:
+        rows = []
+        for learner in dict.fromkeys(cell["learner"] for cell in cells):
+            mine = [cell for cell in cells if (cell["learner"], cell["data"]) == (learner, which)]
+            of = [[cell[name] for cell in mine if cell["labels"] == n] for n in sorted(sizes) for name in SCORES]
+            rows.append((learner, *map(mean95_of, of)))
+        heads = [f"{n:,} labels, {told}" for n in sorted(sizes) for told in SCORES.values()]
+        yield from grid((which, *heads), rows)
+    better = [
+        f"{learner} with {n:,} labels of {which} ({told})"
+        for learner in dict.fromkeys(cell["learner"] for cell in cells if cell["pre_training"])
+        for which in data
+        for n in sorted(sizes)
+        for name, told in SCORES.items()
+        if _beyond(
+            *(
+                [c[name] for c in cells if (c["learner"], c["data"], c["labels"]) == (one, which, n)]
+                for one in (learner, NEVER)
+            )
+        )
+    ]
+    yield ""
+    yield f"Beyond both intervals better than {NEVER}: {', '.join(better) or 'none'}."
+
+
 def _beyond(ours: Sequence[float], theirs: Sequence[float]) -> bool:
     """Whether the 95 % intervals of the means do not meet, and ours is the higher."""
     if min(len(ours), len(theirs)) < 2:

@@ -64,6 +64,7 @@ LEARNERS = (
     Learner("always [MASK]", "bert-always-mask", "bert-always-mask"),
     Learner("smaller (tiny)", "bert-tiny", "bert-tiny"),
     Learner("larger (mini)", "bert-mini", "bert-mini"),
+    Learner("larger (mini), no pre-training", None, "bert-mini"),
     Learner("GPT", "gpt", "gpt"),  # of the same layers and width, as the recipes have it
     Learner("ELMo (frozen), BiLSTM", "elmo", "elmo", freeze=True),
 )

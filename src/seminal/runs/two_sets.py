@@ -135,6 +135,8 @@ def _described(found: tuple[Tree, str]) -> np.ndarray | str:
 def _tables(first: Path, second: Path, draw: _Draw) -> TwoSets:
     whole = [table_file.read(path, "skip") for path in (first, second)]
     notes = [f"{t.file}: left out {len(t.broken):,} broken rows" for t in whole if t.broken]
+    marked = ((t.file, t.commas) for t in whole if t.commas)
+    notes += [f"{file}: commas are read as marks of thousands in {table_file.listed(names)}" for file, names in marked]
     tables = []
     for table in whole:
         keep = np.zeros(len(table), dtype=bool)

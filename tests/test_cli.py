@@ -81,6 +81,7 @@ def test_the_module_runs_as_a_program(tmp_path):
         ("train resnet20 digits --batchsize 4", "Nearest: --batch-size"),
         ("eval RUN --weights lats", "Nearest: last."),
         ("show alexent", "Nearest: alexnet"),
+        ("verify perceptron", "Nearest: xception, se-inception."),  # a paper and its model have one name
         ("predict RUN picture.png --tpo 3", "Nearest: --top"),
     ],
 )

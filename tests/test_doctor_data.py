@@ -371,6 +371,48 @@ def test_leakage_of_copies() -> None:
     assert "metric" in found.evidence[1]
 
 
+NOISE = torch.randn(900, 8, generator=torch.Generator().manual_seed(3))
+
+
+def test_a_copy_of_the_answer_among_strong_and_among_worthless_columns() -> None:
+    """Neither says more than the other about the copy: that the others tell much, or that they tell nothing."""
+    easy, y = specimens.groups(spread=0.3)
+    renamed = torch.tensor([7.0, -2.0, 0.5, 3.0, 1.0])[y]
+    for others in (easy, NOISE):
+        found = leakage.judge(chart(torch.cat([others, renamed[:, None]], 1), y))
+        assert found is not None
+        assert found.evidence == (
+            f"column {others.shape[1]} is the answer itself (one value for each class) in 100.0% of the training rows",
+        )
+    mistaken = torch.where(torch.arange(900) % 300 == 0, 0.5, renamed)
+    found = leakage.judge(chart(torch.cat([NOISE, mistaken[:, None]], 1), y))
+    assert found is not None
+    assert found.confidence < 0.85
+    assert "in 98.3% of" in found.evidence[0]
+
+    x, values = specimens.waves(rows=900)
+    copy = torch.where(torch.arange(900)[:, None] % 150 == 0, 0.0, 3 - 40 * values)  # a few rows were never filled in
+    for others in (x, NOISE):
+        found = leakage.judge(chart(torch.cat([copy, others], 1), values, outputs=1))
+        assert found is not None
+        assert "column 0 is the answer itself (on whatever scale)" in found.evidence[0]
+
+
+def test_what_looks_like_a_copy_of_the_answer_and_is_none() -> None:
+    y = (torch.arange(900) % 30 == 0).long()
+    mostly = torch.where(
+        torch.arange(900) % 60 == 0, 0.0, y.float()
+    )  # right in 98 % of the rows, in half of the rare class
+    assert leakage.judge(chart(torch.cat([NOISE, mostly[:, None]], 1), y, outputs=2)) is None
+    series = torch.sin(torch.arange(1000) / 1000.0)  # the next value is nearly the last one
+    windows = torch.stack([series[start : start + 900] for start in range(20)], 1)
+    assert leakage.judge(chart(windows, series[20:920, None], outputs=1)) is None
+    first = leakage.judge(chart(NOISE[:, :, None], NOISE[:, :1], outputs=1))  # a sequence: remember its first place
+    assert first is None or "the answer itself" not in first.evidence[0]
+    pairs = chart(NOISE, NOISE, outputs=8)  # an autoencoder
+    assert leakage.judge(pairs) is None
+
+
 def test_decay_that_holds_every_weight_down() -> None:
     x, y = specimens.groups()
 

@@ -206,6 +206,26 @@ def test_tables(tmp_path: Path) -> None:
     assert "sick.csv:" in told(said), "rows by their lines"
 
 
+def test_tables_with_other_columns_are_not_the_same(tmp_path: Path) -> None:
+    """Whatever the columns say that both have."""
+    one, other = write_table(tmp_path / "one.csv", 1), write_table(tmp_path / "two.csv", 2, start=401)
+    other.write_text(other.read_text(encoding="utf-8").replace("score", "points", 1), encoding="utf-8")
+    said = typed("same", one, other, "--json", "out.json", folder=tmp_path)
+    assert said.code == 3
+    first, second, *_ = said.out.splitlines()
+    assert "no, the columns differ: only one.csv has `score`; only two.csv has `points`" in first
+    assert "of the columns in both: no difference was found: p = " in second
+    answer = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert (answer["verdict"], answer["values"], len(answer["alone"])) == ("different", "same", 2)
+
+    sick = write_table(tmp_path / "sick.csv", 3, missing=0.2, share=0.65)
+    sick.write_text(sick.read_text(encoding="utf-8").replace("score", "points", 1), encoding="utf-8")
+    said = typed("same", one, sick, folder=tmp_path)
+    assert said.code == 3
+    assert "of the columns in both: a difference, p = " in told(said)
+    assert "town=Ulm" in told(said)
+
+
 def test_a_column_of_sentences_is_read_as_text(tmp_path: Path) -> None:
     for name, verb in (("a", "likes"), ("b", "hates")):
         rows = [f"{i}\tthe person number {i} {verb if i % 2 else 'sees'} it" for i in range(150)]

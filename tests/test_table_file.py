@@ -74,6 +74,54 @@ def test_a_run_reads_thousands_in_a_file_without_decimal_commas_too(tmp_path: Pa
     assert batch["input"][:, 0].tolist() == [1026, 870, 1026]
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "cells", "other", "numbers"),
+    [
+        (",", ("2,308,706.56", "981,716.15", "870"), "x", (2308706.56, 981716.15, 870)),
+        (",", ("1,234,567", "1026", ""), "x", (1234567, 1026, None)),
+        (",", ("1,026", "870", "-2,870"), "x", (1026, 870, -2870)),  # nothing tells, and a comma divides
+        ("\t", ("1,026.5", "870", "2,870"), "x", (1026.5, 870, 2870)),
+        ("\t", ("1,026", "870", "2,870"), "7,654,321", (1026, 870, 2870)),  # the other column tells
+        ("\t", ("1,026", "870", "2,870"), "x", None),  # nothing tells
+        (",", ("1,026", "870", "2,870"), "2,5", None),  # the other column has decimal commas
+        (",", ("1,026", "0,870", "2,870"), "x", None),  # no thousand begins with a 0
+        (",", ("1,026", "1870", "2,870"), "x", None),  # this one would have a mark
+        (",", ("1,026.5", "12,34", "2,870"), "x", None),
+        (",", ("1,026.5", "many", "2,870"), "x", None),
+    ],
+)
+def test_commas_are_marks_of_thousands_where_nothing_speaks_against_it(
+    tmp_path: Path, delimiter, cells, other, numbers
+) -> None:
+    """Prices of millions were called words, each of them a class of its own."""
+    path = tmp_path / "t.csv"
+    rows = [f'"{cell}"{delimiter}"{other}"{delimiter}{place}' for place, cell in enumerate(cells)]
+    path.write_text(delimiter.join("aby") + "\n" + "\n".join(rows) + "\n")
+    table = table_file.read(path)
+    found = table.columns["a"].to_pylist()
+    assert ("a" in table.commas) == (numbers is not None)
+    if numbers is None:
+        assert found == list(cells)
+    else:
+        assert [cell if cell is None else float(cell) for cell in found] == list(numbers)
+
+
+def test_marks_of_thousands_are_noted_and_read_alike_later(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    rows = [f'"{1 + i % 9},{i:03d}",{i % 7},"{3 * i},{i:03d}.50"' for i in range(1, 60)]
+    (tmp_path / "train.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    source = tables.read(tmp_path / "train.csv", target="y")
+    assert source.spec.target_names == ("y",), "a number"
+    assert any("commas are read as marks of thousands in `a`, `y`: 1,026 is 1026" in n for n in source.spec.notes)
+    (tmp_path / "new.tsv").write_text("a\tb\n1,026\t1\n870\t1\n1026\t1\n")  # where nothing tells
+    encoder = source.encoder("none")
+    ((_, batch),) = encoder.encode([str(tmp_path / "new.tsv")], 8)
+    assert batch["input"][:, 0].tolist() == [1026, 870, 1026]
+    assert not recwarn
+    (tmp_path / "other.csv").write_text('a,b\n"1,026","1,026"\n')  # training had no such marks in b
+    next(encoder.encode([str(tmp_path / "other.csv")], 8))
+    assert "other.csv: commas are read as marks of thousands in `b`: 1,026 is 1026" in str(recwarn.pop().message)
+
+
 def test_a_comment_above_the_names_is_told_as_what_it_is(tmp_path: Path) -> None:
     """Every row was called broken, and to skip them all was the advice."""
     path = tmp_path / "t.csv"

@@ -462,11 +462,15 @@ def test_mistakes_when_predicting(tmp_path: Path) -> None:
             "auto",
             "has 90 different values in 90 rows, too many to be classes. Choose another",
         ),
-        ([f'"{i + 1},234.5"' for i in range(90)], "auto", r"too many to be classes. Numbers are .* write \d+234\.5\."),
         (
-            [f'"{i + 1},234"' for i in range(90)],
+            ['"12,5"', *(f'"{i + 1},234.5"' for i in range(90))],
+            "auto",
+            r"too many to be classes. Other cells .* write \d+",
+        ),
+        (
+            [*(f'"{i + 1},234"' for i in range(90)), '"12,5"'],
             "regression",
-            r"Numbers are read without marks of thousands: write 1234\.",
+            r"Other cells speak against commas as marks of thousands: write 1234\.",
         ),
     ],
 )

@@ -235,6 +235,10 @@ class Order:
     world: int = 1
 
 
+# What a reader of the user's files left out: at which place among all rows, what it is called, and why.
+LeftOut = dict[int, tuple[str, str]]
+
+
 class Encoder(Protocol):
     """What was learned from the training split to read an input (sizes, statistics, categories): a frozen dataclass that
     is kept in the run folder, so that `seminal predict` reads exactly as validation did, without the training data."""

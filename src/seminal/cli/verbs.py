@@ -72,6 +72,7 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     test.add_argument("--data", help="other data of the same form; the run's own without it")
     test.add_argument("--source", metavar="NAME", help="of other text: the language, or the column, of the texts")
     test.add_argument("--target", metavar="NAME", help="of other data: the language, or the column, to be said")
+    _bad_files(test, "of other data: damaged files or rows")
     test.add_argument("--split", help="train, val or test (default: test where there is one, else val)")
     test.add_argument("--ten-crop", action="store_true", help="average the predictions of ten crops of each picture")
     test.add_argument("--beam", "--beam-size", type=int, default=4, help="of translations (default: 4; 1: greedy)")
@@ -83,6 +84,7 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     guess = verb("predict", "Predict for your own files, read exactly as validation read its own.")
     guess.add_argument("run", metavar="RUN")
     guess.add_argument("inputs", metavar="INPUT", nargs="*", help=PREDICTED)
+    _bad_files(guess, "damaged pictures, or rows of tables; those left out are named")
     guess.add_argument("--question", metavar="TEXT", help="what a run that answers is asked …")
     guess.add_argument("--context", metavar="TEXT", help="… of this text (or the name of a file with it)")
     guess.add_argument("--threshold", type=float, metavar="GAP", help=THRESHOLD)
@@ -119,6 +121,7 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     look.add_argument("--layer", metavar="NAME", help="the feature maps to take the evidence from (default: the last)")
     look.add_argument("--out", metavar="FILE", help="where the page goes (default: RUN/explain.html)")
+    _bad_files(look, "damaged pictures")
 
     _doctor(
         verb(
@@ -145,6 +148,10 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     export.add_argument("--out", metavar="FILE", help="default: a file (of text: a folder) in the run's")
     export.add_argument("--weights", choices=("best", "last"), default="best")
     return top
+
+
+def _bad_files(verb: argparse.ArgumentParser | argparse._ArgumentGroup, text: str) -> None:
+    verb.add_argument("--on-bad-file", "--on-bad-row", choices=("refuse", "skip"), default="refuse", help=text)
 
 
 def _writing(speak: argparse.ArgumentParser, verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
@@ -193,6 +200,7 @@ def _scoring(judge: argparse.ArgumentParser) -> None:
     judge.add_argument(
         "--unusual", metavar="CLASS", help="how well rows of this class, which it has not seen, stand out"
     )
+    _bad_files(judge, "of other data: damaged files or rows")
     judge.add_argument("-n", "--n", type=int, default=1000, help="made pictures (default: 1000)")
     judge.add_argument("--samples", type=int, default=100, help="importance samples for each row (default: 100)")
     judge.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
@@ -285,9 +293,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     data.add_argument("--split-seed", type=int, default=0, help="the luck of that split (default: 0)")
     data.add_argument("--folds", type=int, metavar="K", help="cross-validation: K runs, each validated on another fold")
     data.add_argument("--size", "--img-size", type=int, help="side of the pictures in pixels")
-    data.add_argument(
-        "--on-bad-file", "--on-bad-row", choices=("refuse", "skip"), default="refuse", help="damaged files or rows"
-    )
+    _bad_files(data, "damaged files or rows")
     data.add_argument(
         "--memory-limit", type=float, default=2.0, metavar="GIB", help="larger sets are streamed (default: 2)"
     )

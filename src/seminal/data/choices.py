@@ -203,9 +203,10 @@ def choices_in(path: Path, on_bad_row: str, notes: list[str], wanted: int | None
             kept.append((cells[beginning].strip(), [start + cells[place].strip() for place in endings], said, number))
     if bad and (on_bad_row == "refuse" or not kept):
         more = f", and {len(bad) - 1} more lines are bad" if len(bad) > 1 else ""
-        raise UserError(
-            f"{table.place}, line {min(bad)} {bad[min(bad)]}{more}: mend it, or leave such rows out with --on-bad-row skip."
-        )
+        skip = (
+            ", or leave such rows out with --on-bad-row skip" if labelled else ""
+        )  # which `predict` has not for texts
+        raise UserError(f"{table.place}, line {min(bad)} {bad[min(bad)]}{more}: mend it{skip}.")
     if bad:
         notes.append(
             f"{len(bad):,} rows of {table.place} left out: {kinds([(f'line {n}', bad[n]) for n in sorted(bad)])}"

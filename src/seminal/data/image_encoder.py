@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seminal.core import Batch, Chance, Crop, UserError
+from seminal.core import Batch, Chance, Crop, LeftOut, UserError
 from seminal.data import cifar, idx
 from seminal.data.files import Tree, hidden, open_tree
 from seminal.data.pictures import SUFFIXES, BadPicture, in_threads, open_picture, read_bytes, square
@@ -57,31 +57,58 @@ class ImageEncoder:
             return lambda pictures: (pictures - picture).mul_(255)
         return lambda pictures: pictures
 
-    def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
+    def encode(
+        self, inputs: list[str], batch: int, left_out: LeftOut | None = None
+    ) -> Iterator[tuple[list[str], Batch]]:
         """Names and batches for pictures, folders and archives of pictures, at any depth, in the order given.
 
-        A batch has ``input`` (B, channels, size, size) float32 and ``index`` (B,) int64, counted over all inputs.
+        A batch has ``input`` (B, channels, size, size) float32 and ``index`` (B,) int64, counted over all inputs. Files that
+        are no pictures are refused; or, where ``left_out`` is given, left out and put there, in their order.
 
         Raises:
             UserError: an input is missing, is no picture, or holds none.
         """
         scale = self.scaler("cpu")
         found = list(pictures_in(inputs))
+        usable = False
         for start in range(0, len(found), batch):
-            portion = found[start : start + batch]
-            pixels = torch.from_numpy(np.stack(in_threads(self._pixels, portion)))
-            index = torch.arange(start, start + len(portion))
+            portion = dict(enumerate(found[start : start + batch], start))
+            made = dict(zip(portion, in_threads(self._pixels, portion.values())))
+            bad = {place: (portion[place][0], why) for place, why in made.items() if isinstance(why, str)}
+            if bad and left_out is None:
+                raise UserError(_refused(list(bad.values()), alone=len(found) == 1))
+            usable |= len(bad) < len(made)
+            if left_out is not None:
+                left_out |= bad
+            good = {place: pixels for place, pixels in made.items() if not isinstance(pixels, str)}
+            if not good:
+                continue
+            pixels, index = torch.from_numpy(np.stack(list(good.values()))), torch.tensor(list(good))
             seen = cropped(pixels, CenterCrop(), self.size, RowChance(0, 0, index))
-            yield [shown for shown, _, _ in portion], {"input": scale(as_float(seen)), "index": index}
+            yield [portion[place][0] for place in good], {"input": scale(as_float(seen)), "index": index}
+        if not usable:
+            raise UserError(
+                f"none of the {len(found):,} files is a usable picture. Give .jpg, .png, … or a folder of them."
+            )
 
-    def _pixels(self, found: tuple[str, Tree, str]) -> np.ndarray:
-        shown, tree, name = found
+    def _pixels(self, found: tuple[str, Tree, str]) -> np.ndarray | str:
+        """(channels, side, side) uint8, or why the file gives none."""
+        _, tree, name = found
         try:
             return square(open_picture(read_bytes(tree, name)), self.channels, self.side)
         except BadPicture as error:
-            why = str(error) if str(error).startswith(("not ", "cannot ")) else f"no usable picture ({error})"
-            verb = "" if why.startswith("cannot ") else "is "
-            raise UserError(f"{shown} {verb}{why}. Give .jpg, .png, … or a folder of them.") from error
+            return str(error)
+
+
+def _refused(bad: list[tuple[str, str]], *, alone: bool) -> str:
+    """What is said of files that are no pictures. ``alone``: nothing else was given to go on with."""
+    shown, why = bad[0]
+    what = why if why.startswith(("not ", "cannot ")) else f"no usable picture ({why})"
+    verb = "" if what.startswith("cannot ") else "is "
+    if alone:
+        return f"{shown} {verb}{what}. Give .jpg, .png, … or a folder of them."
+    more = f", and {len(bad) - 1} more cannot be used" if len(bad) > 1 else ""
+    return f"{shown} {verb}{what}{more}. Repair or remove such files, or leave them out: `--on-bad-file skip`."
 
 
 def fitted_encoder(chunks: Iterable[Tensor], *, size: int, side: int, channels: int, scaling: str) -> ImageEncoder:

@@ -152,7 +152,7 @@ def labelled(path: str | Path) -> tuple[Tree, Layout]:
     return idx.with_labels(tree) or cifar.with_labels(tree) or (tree, read_layout(tree))
 
 
-def skipped(bad: list[Bad], total: int, on_bad_file: str) -> str:
+def skipped(bad: list[Bad], total: int, on_bad_file: str, kind: str = "files") -> str:
     """The note about files left out. Raises `UserError` naming them where ``on_bad_file`` is "refuse"."""
     named = ", ".join(f"{name} ({why})" for name, why in bad[:5]) + (", …" if len(bad) > 5 else "")
     if on_bad_file == "refuse":
@@ -160,7 +160,7 @@ def skipped(bad: list[Bad], total: int, on_bad_file: str) -> str:
             f"{len(bad):,} of {total:,} files cannot be used: {named}. "
             "Repair or remove them, or write `--on-bad-file skip` to go on without them."
         )
-    return f"left out {len(bad):,} of {total:,} files: {named}"
+    return f"left out {len(bad):,} of {total:,} {kind}: {named}"
 
 
 def _headers(tree: Tree, names: list[str]) -> tuple[list[Header], list[Bad]]:

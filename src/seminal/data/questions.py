@@ -276,10 +276,8 @@ def questions_in(path: Path, on_bad_row: str, notes: list[str], *, answered: boo
             good[question.id] = question
     if bad and (on_bad_row == "refuse" or not good):
         more = f" (and {len(bad) - 1} more are bad)" if len(bad) > 1 else ""
-        raise UserError(
-            f"{path.name}, question `{bad[0][0]}` {bad[0][1]}{more}: mend it, or leave such questions out with "
-            "--on-bad-row skip."
-        )
+        skip = ", or leave such questions out with --on-bad-row skip" if answered else ""  # which `predict` has not
+        raise UserError(f"{path.name}, question `{bad[0][0]}` {bad[0][1]}{more}: mend it{skip}.")
     if bad:
         notes.append(f"{len(bad):,} questions of {path.name} left out: {kinds([(f'`{id}`', why) for id, why in bad])}")
     if not good:

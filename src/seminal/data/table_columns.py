@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seminal.data.table_file import is_text, without_marks
+from seminal.data.table_file import is_text, without_commas, without_marks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +45,7 @@ class Column:
     std: float = 1.0
     categories: tuple[str, ...] = ()
     thousands: bool = False  # points were marks of thousands: in a file without decimal commas too, 1.026 is 1026
+    commas: bool = False  # commas were: 1,026 is 1026 where nothing else in a file tells, too
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -60,8 +61,11 @@ class Column:
         """
         if self.kind == "category":
             return self._places(cells), np.zeros(len(cells), dtype=bool)
-        marked = self.thousands and is_text(cells)
-        values, strange = READERS[self.kind](without_marks(cells) if marked else cells)
+        if self.thousands and is_text(cells):
+            cells = without_marks(cells)
+        elif self.commas and is_text(cells):
+            cells = without_commas(cells)
+        values, strange = READERS[self.kind](cells)
         strange |= np.abs(values) > FLOAT32_MAX  # infinite, or would be as a 32-bit number
         return np.where(strange, np.nan, values), strange
 

@@ -37,6 +37,11 @@ HEAD = 1 << 20  # characters in which the header and these lines are looked for
 LONGEST_CELL = 1 << 27  # characters; Python's own limit is shorter than a long document
 DECIMAL_COMMA = r"^[+-]?\d+(\.\d{3})*,\d+$"
 THOUSANDS = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?$"
+MARKED = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"  # 1,026 and 2,308,706.56
+# What tells that commas are no decimal ones: two of them, or a point; and what may stand beside 1,026 where nothing tells.
+TELLING = r"^[+-]?([1-9]\d{0,2}(,\d{3}){2,}(\.\d+)?|[1-9]\d{0,2}(,\d{3})+\.\d+|\d+\.\d+)$"
+BESIDE = r"^[+-]?([1-9]\d{0,2}(,\d{3})+|\d{1,3})$"
+PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 SHOWN = 60  # characters of a cell, or of a name, in a message
 
 
@@ -50,6 +55,7 @@ class Table:
     lines: np.ndarray
     broken: tuple[int, ...] = ()  # lines that were left out because their number of fields is wrong
     thousands: tuple[str, ...] = ()  # columns in which 1.026 is 1026: see `_local`
+    commas: tuple[str, ...] = ()  # columns in which 1,026 is 1026: see `_english`
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -193,8 +199,7 @@ def _text(text: str, file: str, on_bad_row: str) -> Table:
     _refuse_twins(names, file, " Its first line looks like data: write the names above it." if like_data else "")
     plain = _by_arrow(text, delimiter, names, line)
     if plain is not None:
-        columns, thousands = _local(plain[0], delimiter)
-        return Table(file, columns, plain[1], thousands=thousands)
+        return _with_numbers(Table(file, plain[0], plain[1]), delimiter)
     records = _by_csv(text, delimiter, len(names), quoting=True)
     if records.broken or (records.swallowed and len(names) > 1):
         # A stray quotation mark swallows lines. If the lines are better rows when it is a letter, it is one.
@@ -207,9 +212,9 @@ def _text(text: str, file: str, on_bad_row: str) -> Table:
         )
     if records.broken and on_bad_row == "refuse":
         raise UserError(_broken_row(records.broken, file, len(names)))
-    columns, thousands = _local({name: _clean(column) for name, column in zip(names, records.columns)}, delimiter)
+    columns = {name: _clean(column) for name, column in zip(names, records.columns)}
     broken = tuple(row.line for row in records.broken)
-    return Table(file, columns, np.array(records.lines, dtype=np.int64), broken, thousands)
+    return _with_numbers(Table(file, columns, np.array(records.lines, dtype=np.int64), broken), delimiter)
 
 
 def _header(text: str, delimiter: str) -> tuple[list[str], int]:
@@ -339,8 +344,8 @@ def _broken_row(broken: list[_Broken], file: str, width: int) -> str:
     if first.last > first.line:
         what = f"a quotation mark that is opened on line {first.line} of {file} runs on to line {first.last}"
         return (
-            f"{what}. Close it (write a quotation mark inside a cell twice), take the row out, or let training skip such "
-            "rows: `--on-bad-row skip`."
+            f"{what}. Close it (write a quotation mark inside a cell twice), take the row out, or leave such rows out: "
+            "`--on-bad-row skip`."
         )
     if not first.fields:
         return (
@@ -351,7 +356,7 @@ def _broken_row(broken: list[_Broken], file: str, width: int) -> str:
     others = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
     return (
         f"{file} line {first.line} has {fields}, and the header has {width}{others}. "
-        "Correct it, take the row out, or let training skip such rows: `--on-bad-row skip`."
+        "Correct it, take the row out, or leave such rows out: `--on-bad-row skip`."
     )
 
 
@@ -386,6 +391,45 @@ def _clean(column: pa.ChunkedArray) -> pa.ChunkedArray:
     text = pc.utf8_trim_whitespace(column)
     missing = pc.is_in(text, value_set=pa.array(MISSING, text.type))
     return pc.if_else(missing, pa.scalar(None, text.type), text)
+
+
+def _with_numbers(table: Table, delimiter: str) -> Table:
+    """The table with its numbers as float() reads them, whatever country they are of."""
+    if delimiter == ";":
+        columns, thousands = _local(table.columns, delimiter)
+        return replace(table, columns=columns, thousands=thousands)
+    columns, commas = _english(table.columns, delimiter)
+    return replace(table, columns=columns, commas=commas)
+
+
+def _english(columns: Columns, delimiter: str) -> tuple[Columns, tuple[str, ...]]:
+    """The columns with 2308706.56 for 2,308,706.56, and the names of those that had such marks in numbers and nothing but
+    numbers. Whether 1,026 is a thousand or little more than one, other cells of the column or other columns tell. Where none
+    does it is a thousand in a file divided by commas, in which nobody would write decimal commas; but not in one divided by
+    something else, where it stays a word."""
+    import pyarrow.compute as pc
+
+    def some(column: pa.ChunkedArray, form: str) -> bool:
+        return bool(pc.any(pc.match_substring_regex(column, form)).as_py())
+
+    def every(column: pa.ChunkedArray, *forms: str) -> bool:
+        return bool(pc.all(pc.match_substring_regex(column, "|".join(forms))).as_py())
+
+    with_commas = {name: c for name, c in columns.items() if pc.any(pc.match_substring(c, ",")).as_py()}
+    marked = {name: c for name, c in with_commas.items() if some(c, MARKED) and every(c, MARKED, PLAIN)}
+    told = {name for name, c in marked.items() if some(c, TELLING)}
+    decimal = any(some(c, r"^[+-]?(\d+,(\d{1,2}|\d{4,})|0\d*,\d+)$") for c in with_commas.values())
+    if not decimal and (told or delimiter == ","):
+        told |= {name for name, c in marked.items() if every(c, BESIDE)}
+    found = {name: without_commas(c) if name in told else c for name, c in columns.items()}
+    return found, tuple(name for name in columns if name in told)
+
+
+def without_commas(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text with 1026 for 1,026 and 1026.5 for 1,026.5; other cells as they are."""
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.match_substring_regex(column, MARKED), pc.replace_substring(column, ",", ""), column)
 
 
 def _local(columns: Columns, delimiter: str) -> tuple[Columns, tuple[str, ...]]:

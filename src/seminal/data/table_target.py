@@ -112,13 +112,13 @@ def labelled(table: Table, name: str, task: str, on_bad_row: str) -> Labelled:
         have = "1 row has" if count == 1 else f"{count:,} rows have"
         raise UserError(
             f"{have} no value in the target column `{name}`, the first at {table.place(row)}. "
-            "Fill it in, take the row out, or let training skip such rows: `--on-bad-row skip`."
+            "Fill it in, take the row out, or leave such rows out: `--on-bad-row skip`."
         )
     if on_bad_row == "refuse" and strange.any():
         row = int(np.flatnonzero(strange)[0])
         raise UserError(
             f"the target `{name}` is '{table.cell(name, row)}' at {table.place(row)}, which is not a finite number. "
-            "Correct it, take the row out, or let training skip such rows: `--on-bad-row skip`."
+            "Correct it, take the row out, or leave such rows out: `--on-bad-row skip`."
         )
     good = ~(absent | strange)
     return Labelled(table.kept(good), target[good], int((~good).sum()))
@@ -186,7 +186,8 @@ def fitted(train: Labelled, name: str, task: str) -> Target:
 def _with_marks(cell: str) -> str:
     """What to write for a number with marks of thousands; empty for anything else."""
     marked = re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", cell)
-    return f"Numbers are read without marks of thousands: write {cell.replace(',', '')}." if marked else ""
+    plain = cell.replace(",", "")
+    return f"Other cells speak against commas as marks of thousands: write {plain}." if marked else ""
 
 
 def refuse_free_text(rows: Labelled, name: str) -> None:

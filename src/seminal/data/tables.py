@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seminal.core import Batch, Crop, DataSpec, Order, UserError
+from seminal.core import Batch, Crop, DataSpec, LeftOut, Order, UserError
 from seminal.data import table_file, table_target
 from seminal.data.rows import batch_count, row_order
 from seminal.data.split import Fold, Holdout
-from seminal.data.table_columns import FLOAT32_MAX, Column, fitted, numbers
+from seminal.data.table_cells import bad_cell, cell_values, readable, unseen_categories
+from seminal.data.table_columns import Column, fitted
 from seminal.data.table_file import Table, listed, nearest
 from seminal.data.table_target import Labelled, Target
 from seminal.data.text_rows import Known
@@ -29,6 +30,7 @@ from seminal.pieces.chance import RowChance
 
 VALIDATION = ("val", "valid", "validation", "test")  # names of the other file in a folder with ``train``, best first
 SCALINGS = ("standard", "none")
+COMMAS = "1,026 is 1026 (were it little more than one, write 1.026)"
 BUNDLED = ("iris", "wine", "breast-cancer", "diabetes")
 
 
@@ -61,31 +63,44 @@ class TableEncoder:
             at += len(column.features)
         return torch.from_numpy(out)
 
-    def encode(self, inputs: list[str], batch: int) -> Iterator[tuple[list[str], Batch]]:
+    def encode(
+        self, inputs: list[str], batch: int, left_out: LeftOut | None = None
+    ) -> Iterator[tuple[list[str], Batch]]:
         """The rows of the files ``inputs`` in their order: names such as "houses.csv:17", and batches of at most ``batch``
         rows with ``input`` (rows, features) float32 and ``index`` (rows,) int64, counted over all files.
 
         The target column and others that were not learned from may be there or not. Warns of categories that training
-        did not have; they are read as none of the known ones.
+        did not have; they are read as none of the known ones. Rows that are broken, or have a cell that cannot be read, are
+        refused; or, where ``left_out`` is given, left out and put there, in their order.
 
         Raises:
             UserError: a file cannot be read, a column is missing from it, or a cell cannot be read.
         """
         done = 0
         for path in inputs:
-            table = table_file.read(Path(path))
-            values, bad = _values(table, self.columns)
-            if bad.any():
-                raise UserError(_bad_cell(table, self.columns))
-            unseen = _unseen(table, self.columns, values)
+            whole = table_file.read(Path(path), "refuse" if left_out is None else "skip")
+            lines = np.sort(np.append(whole.lines, whole.broken))
+            table, why = readable(whole, self.columns, "refuse" if left_out is None else "skip")
+            if left_out is not None:
+                why |= dict.fromkeys(whole.broken, "has another number of fields than the header")
+                places = {line: done + int(np.searchsorted(lines, line)) for line in sorted(why)}
+                left_out |= {place: (f"{table.file}:{line}", why[line]) for line, place in places.items()}
+            if not len(table):
+                raise UserError(f"no row of {table.file} can be read. Correct its rows.")
+            values, _ = cell_values(table, self.columns)
+            unseen = unseen_categories(table, self.columns, values)
             if unseen:
                 warnings.warn(f"{table.file}: {unseen}", stacklevel=2)
-            matrix = self.matrix(values)
+            if new := [column.name for column in self.columns if column.name in table.commas and not column.commas]:
+                warnings.warn(
+                    f"{table.file}: commas are read as marks of thousands in {listed(new)}: {COMMAS}", stacklevel=2
+                )
+            matrix, index = self.matrix(values), torch.from_numpy(done + np.searchsorted(lines, table.lines))
             for start in range(0, len(table), batch):
                 rows = matrix[start : start + batch]
                 names = [table.place(row) for row in range(start, start + len(rows))]
-                yield names, {"input": rows, "index": torch.arange(done + start, done + start + len(rows))}
-            done += len(table)
+                yield names, {"input": rows, "index": index[start : start + batch]}
+            done += len(lines)
 
 
 @dataclass(frozen=True)
@@ -225,23 +240,31 @@ def _refuse_folds(path: Path, files: Mapping[str, Path], split: Holdout | Fold |
         )
 
 
-def to_score(path: Path, target: str | None, task: str, on_bad_row: str = "refuse") -> dict[str, tuple[Path, Labelled]]:
-    """The table in a file ("all"), or those of a folder by their split, with their targets: nothing is learned from them,
-    so a single row, or a single class, is enough. A test table without the target is left out.
+def to_score(
+    path: Path, target: str | None, task: str, *, columns: tuple[Column, ...], on_bad_row: str = "refuse"
+) -> dict[str, tuple[Path, Labelled, list[str]]]:
+    """The table in a file ("all"), or those of a folder by their split, with their targets, and notes: nothing is learned
+    from them, so a single row, or a single class, is enough. A test table without the target is left out. ``columns`` must
+    be readable.
 
     Raises `UserError` as `read` does.
     """
     files = _files(path)[0] if path.is_dir() else {"all": path}
-    found: dict[str, tuple[Path, Labelled]] = {}
+    found: dict[str, tuple[Path, Labelled, list[str]]] = {}
     for split, file in files.items():
         table = table_file.read(file, on_bad_row)
         if found and target not in table.columns and _stem(file) == "test":
             continue
         name = table_target.checked_name(table, target)
-        found[split] = (
-            file,
-            table_target.labelled(table, name, table_target.chosen_task(table, name, task)[0], on_bad_row),
-        )
+        rows = table_target.labelled(table, name, table_target.chosen_task(table, name, task)[0], on_bad_row)
+        notes = list(_left_out(rows))
+        if on_bad_row == "skip" and (why := readable(rows.table, columns, on_bad_row)[1]):
+            told = [f"line {line}: {cell}" for line, cell in list(why.items())[:5]] + ["…"] * (len(why) > 5)
+            notes.append(f"{len(why):,} rows of {table.file} left out: a cell cannot be read ({'; '.join(told)})")
+            rows = rows.kept(~np.isin(rows.table.lines, list(why)))
+        if not len(rows.target):
+            raise UserError(f"{table.file} has no usable row. Correct its rows, or give more.")
+        found[split] = (file, rows, notes)
     return found
 
 
@@ -359,13 +382,14 @@ def _learned(
     while True:
         cells = {name: column for name, column in train.table.columns.items() if name != target}
         found = {name: fitted(name, column, train.table.lines) for name, column in cells.items()}
-        marked = train.table.thousands
-        columns = tuple(replace(c, thousands=c.name in marked) for c in found.values() if isinstance(c, Column))
-        bad = _values(train.table, columns)[1]
+        marked, commas = train.table.thousands, train.table.commas
+        kept = [column for column in found.values() if isinstance(column, Column)]
+        columns = tuple(replace(c, thousands=c.name in marked, commas=c.name in commas) for c in kept)
+        bad = cell_values(train.table, columns)[1]
         if not bad.any():
             break
         if on_bad_row == "refuse":
-            raise UserError(_bad_cell(train.table, columns))
+            raise UserError(bad_cell(train.table, columns))
         train = train.kept(~bad)  # and learn again: they shall leave no trace in the statistics
     useless = [f"`{name}` ({why})" for name, why in found.items() if isinstance(why, str)]
     if not columns:
@@ -380,6 +404,7 @@ def _learned(
     notes += [f"read as categories: {', '.join(categories)}"] * bool(categories)
     notes += [f"values are missing in {listed(absent)}: filled in, and marked by a feature of its own"] * bool(absent)
     notes += [f"numbers here have decimal commas, so that 1.026 is 1026 in {listed(marked)}"] * bool(marked)
+    notes += [f"commas are read as marks of thousands in {listed(commas)}: {COMMAS}"] * bool(commas)
     notes += [_cells_note(train, rows)] * (len(train.target) < rows)
     return train, columns, notes
 
@@ -401,15 +426,17 @@ def _source(
     columns, target = learned
     made: dict[str, _Part] = {}
     for split, part in parts.items():
-        values, bad = _values(part.table, columns)
+        values, bad = cell_values(part.table, columns)
         if bad.any():
             if on_bad_row == "refuse":
-                raise UserError(_bad_cell(part.table, columns))
+                raise UserError(bad_cell(part.table, columns))
             part, values, rows = part.kept(~bad), [column[~bad] for column in values], len(part.target)
             notes = [*notes, _cells_note(part, rows)]
         if not len(part.target):
             raise UserError(f"{part.table.file} has no usable row for {split}. Correct its rows, or give more.")
-        unseen = _unseen(part.table, columns, values)  # in training only where the columns are those of another run
+        unseen = unseen_categories(
+            part.table, columns, values
+        )  # in training only where the columns are those of another run
         notes = [*notes, f"{'validation' if split == 'val' else 'training'}: {unseen}"] if unseen else notes
         encoded = torch.from_numpy(target.encode(part))
         made[split] = _Part(part.table.file, part.table.lines, values, encoded, part.target)
@@ -438,50 +465,3 @@ def _digest(values: list[np.ndarray], target: np.ndarray) -> str:
         found.update(column.tobytes())
     found.update("\n".join(map(repr, target.tolist())).encode())
     return found.hexdigest()
-
-
-def _values(table: Table, columns: tuple[Column, ...]) -> tuple[list[np.ndarray], np.ndarray]:
-    """The values (rows,) of each column, and a mask (rows,) of the rows with a cell that cannot be read.
-
-    Raises:
-        UserError: the table lacks one of the columns.
-    """
-    values, bad = [], np.zeros(len(table), dtype=bool)
-    for column in columns:
-        if column.name not in table.columns:
-            near = nearest(column.name, list(table.columns))
-            raise UserError(
-                f"{table.file} has no column `{column.name}`, which the training data had{near}. "
-                "Give all columns that the model was trained on; the target may be left out."
-            )
-        cells, strange = column.read(table.columns[column.name])
-        values.append(cells)
-        bad |= strange
-    return values, bad
-
-
-def _bad_cell(table: Table, columns: tuple[Column, ...]) -> str:
-    """Which cell it was that could not be read: the first of the table."""
-    first = {column: np.flatnonzero(column.read(table.columns[column.name])[1]) for column in columns}
-    row, column = min((int(rows[0]), at) for at, rows in enumerate(first.values()) if len(rows))
-    name, kind = columns[column].name, columns[column].kind
-    wanted = {"number": "a finite number", "date": "a date such as 2024-05-31", "boolean": "true or false"}[kind]
-    if kind == "number" and np.isfinite(numbers(table.columns[name].slice(row, 1))[0]).all():
-        wanted = f"a number up to {FLOAT32_MAX:.1e}, the largest that 32 bits hold,"
-    return (
-        f"column `{name}` has '{table.cell(name, row)}' at {table.place(row)}, where {wanted} is expected. Correct it "
-        "(an empty cell is a missing value), or leave such rows out in training: `--on-bad-row skip`."
-    )
-
-
-def _unseen(table: Table, columns: tuple[Column, ...], values: list[np.ndarray]) -> str:
-    """How many cells hold a category that training did not have, with the first of each column; "" for none."""
-    found = {
-        column.name: np.flatnonzero(cells < 0) for column, cells in zip(columns, values) if column.kind == "category"
-    }
-    told = [
-        f"{len(rows)} in `{name}` (first '{table.cell(name, int(rows[0]))}' at {table.place(int(rows[0]))})"
-        for name, rows in found.items()
-        if len(rows)
-    ]
-    return f"categories that training did not have: {', '.join(told)}; read as none of the known ones" if told else ""

@@ -71,7 +71,8 @@ class Words:
 class Answer:
     """What `compared` found."""
 
-    verdict: str  # "same", "different" or "cannot tell"
+    verdict: str  # "same", "different" or "cannot tell"; tables with other columns are different
+    values: str  # the same of the rows themselves: of tables, of the columns that both have
     p: float
     auc: float
     chance: float  # standard deviation of the AUC by chance
@@ -80,6 +81,7 @@ class Answer:
     unlike: tuple[list[str], list[str]]  # names of rows, those most unlike the other set first
     words: Words | None
     notes: tuple[str, ...]
+    alone: tuple[str, ...] = ()  # which table has columns that the other lacks, in words
 
     @property
     def found_from(self) -> float:
@@ -88,7 +90,7 @@ class Answer:
 
 
 def same(ask: SameAsk) -> int:
-    """Exit code 0 where no difference was found, 3 where one was."""
+    """Exit code 0 where no difference was found, 3 where one was: of the rows, or of the columns of tables."""
     if ask.rows < 20:
         raise UserError(f"--rows {ask.rows} tells nothing: write 20 or more.")
     file = new_file(ask.json)
@@ -110,7 +112,8 @@ def compared(sets: TwoSets, seed: int = 0, permutations: int = 499) -> Answer:
     ranks = torch.from_numpy(np.asarray(rankdata(both, axis=0)))
     found = two_sample.examined(ranks[: len(first)], ranks[len(first) :], permutations=permutations, seed=seed)
     answer = Answer(
-        verdict="different" if found.p <= LEVEL else "same",
+        verdict="",
+        values="different" if found.p <= LEVEL else "same",
         p=found.p,
         auc=found.auc,
         chance=found.chance,
@@ -119,10 +122,11 @@ def compared(sets: TwoSets, seed: int = 0, permutations: int = 499) -> Answer:
         unlike=_unlike(sets, found.scores.numpy()),
         words=None if sets.words is None else _words(sets.words, len(first), seed),
         notes=sets.notes,
+        alone=sets.alone,
     )
-    if answer.verdict == "same" and answer.found_from > TELLING:
-        return replace(answer, verdict="cannot tell")
-    return answer
+    if answer.values == "same" and answer.found_from > TELLING:
+        answer = replace(answer, values="cannot tell")
+    return replace(answer, verdict="different" if sets.alone else answer.values)
 
 
 def _signs(sets: TwoSets, found: two_sample.Examined) -> list[Sign]:
@@ -176,20 +180,24 @@ def _show(found: Answer, ask: SameAsk) -> None:
     n = " + ".join(f"{rows:,}" for rows in found.rows)
     measured = f"p = {found.p:.3g}, AUC {found.auc:.3f} on n = {n} rows"
     limit = f"a difference by which rows are told apart with an AUC of {found.found_from:.2f} is found 9 times in 10"
-    if found.verdict == "different":
-        say("same", f"no: {measured}")
+    head, of = "same", ""
+    if found.alone:
+        say("same", f"no, the columns differ: {'; '.join(found.alone)}")
+        head, of = "", "of the columns in both: "
+    if found.values == "different":
+        say(head, f"{of or 'no: '}{'a difference, ' if of else ''}{measured}")
         say(
             "", f"the AUC is how often a row of {ask.second} is known from one of {ask.first}; by chance, half the time"
         )
-    elif found.verdict == "same":
-        say("same", f"yes, no difference was found: {measured}")
+    elif found.values == "same":
+        say(head, f"{of}{'' if of else 'yes, '}no difference was found: {measured}")
         say("", f"at this size {limit}")
     else:
-        say("same", f"cannot tell at this size: {measured}")
+        say(head, f"{of}cannot tell at this size: {measured}")
         say("", f"{limit}, a smaller one is missed: give more rows")
     for note in found.notes:
         say("note", note)
-    if found.verdict == "different":
+    if found.values == "different":
         _show_signs(found, ask)
     if found.words is not None:
         by_chance = f"{found.words.by_chance:.4f} when the texts are mixed at random"

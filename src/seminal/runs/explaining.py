@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from seminal.core import Encoder, Order, Precision, Source, UserError
+from seminal.core import Encoder, LeftOut, Order, Precision, Source, UserError
 from seminal.data.choices import ChoicesEncoder
 from seminal.data.documents import DocumentEncoder
 from seminal.data.image_encoder import ImageEncoder, Scaler
+from seminal.data.image_listing import skipped
 from seminal.data.labelled import LabelledEncoder
 from seminal.data.pairs import PairsEncoder
 from seminal.data.stream import StreamEncoder
@@ -90,6 +91,7 @@ def explain(
     class_name: str | None = None,
     layer: str | None = None,
     out: str | None = None,
+    on_bad_file: str = "refuse",
 ) -> int:
     """Write a page about what the run's network sees in ``images``: its guesses, the places that speak for its guess (or
     for ``class_name``) in its last feature maps (or in those of ``layer``), its feature maps, and the most like training
@@ -103,9 +105,10 @@ def explain(
     plan, encoder = plan_of(folder), encoder_of(folder)
     if isinstance(encoder, LabelledEncoder):
         _refuse_no_classes(folder, plan)
-        if layer is not None or out is not None:
+        if layer is not None or out is not None or on_bad_file != "refuse":
             raise UserError(
-                "--layer and --out belong to pictures; of a text the words that decided are printed: leave them out."
+                "--layer, --out and --on-bad-file belong to pictures; of a text the words that decided are printed: leave "
+                "them out."
             )
         asked = _known_class(tuple(read_json(folder.path / "labels.json")), class_name)
         return explain_texts(folder, plan, encoder, images, asked)
@@ -113,7 +116,7 @@ def explain(
     page = _page(folder, out)
     network = _network(folder, plan, encoder)
     asked = _known_class(network.labels, class_name)
-    names, pictures, notes = _pictures(encoder, images)
+    names, pictures, notes = _pictures(encoder, images, on_bad_file)
     root = network.trace(pictures[:1])
     place = _place(root, layer)
     found = [_insight(network, root, name, picture, place, asked) for name, picture in zip(names, pictures)]
@@ -215,12 +218,15 @@ def _place(root: Call, layer: str | None) -> Call | None:
 # ------------------------------------------------------------------------------------------------------------ pictures
 
 
-def _pictures(encoder: ImageEncoder, images: list[str]) -> tuple[list[str], Tensor, list[str]]:
+def _pictures(encoder: ImageEncoder, images: list[str], on_bad_file: str) -> tuple[list[str], Tensor, list[str]]:
     """Names, pictures (n, C, H, W) in [0, 1] as the network sees them before they are scaled, and what to say of them."""
-    portions = replace(encoder, scaling="none").encode(images, MOST_PICTURES)
+    left_out: LeftOut = {}
+    bad = None if on_bad_file == "refuse" else left_out
+    portions = replace(encoder, scaling="none").encode(images, MOST_PICTURES, bad)
     names, batch = next(portions)
-    more = next(portions, None)
-    notes = [f"only the first {MOST_PICTURES} pictures are shown; name the others to see them"] if more else []
+    notes = [skipped(list(left_out.values()), len(left_out) + len(names), "skip")] if left_out else []
+    if next(portions, None):
+        notes.append(f"only the first {MOST_PICTURES} pictures are shown; name the others to see them")
     return names, batch["input"], notes
 
 

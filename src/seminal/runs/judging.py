@@ -17,9 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from seminal.core import Batch, DataSpec, Order, Precision, Recipe, Source, UserError
+from seminal.core import Batch, DataSpec, Encoder, LeftOut, Order, Precision, Recipe, Source, UserError
+from seminal.data.image_encoder import ImageEncoder
+from seminal.data.image_listing import skipped
 from seminal.data.pairs import PairsSource
 from seminal.data.questions import QuestionSource
+from seminal.data.tables import TableEncoder
 from seminal.decode.beam import Beam
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import FixedCrop
@@ -65,6 +68,7 @@ class EvalAsk:
     alpha: float = 0.6
     source: str | None = None  # of other data: see `DataAsk`
     target: str | None = None
+    on_bad_file: str = "refuse"
     threshold: float | None = None  # of answers: see `seminal.runs.answering`
 
 
@@ -77,9 +81,11 @@ def evaluate(ask: EvalAsk) -> int:
     if ask.data is None:
         if ask.source or ask.target:
             raise UserError("--source and --target tell how other data are read: write --data too, or leave them out.")
+        if ask.on_bad_file != "refuse":
+            raise UserError("--on-bad-file tells how other data are read: write --data too, or leave it out.")
         source = source_of(folder, plan, device)
     else:
-        source = other_data(Scored(ask.data, split, ask.source, ask.target), folder, plan)
+        source = other_data(Scored(ask.data, split, ask.source, ask.target, on_bad_file=ask.on_bad_file), folder, plan)
     if ask.ten_crop and source.spec.kind != "images":
         raise UserError(f"--ten-crop cuts pictures, and {source.spec.name} is {source.spec.form}: leave it out.")
     split = split or _usual_split(source.spec)
@@ -109,11 +115,13 @@ def evaluate(ask: EvalAsk) -> int:
     if ask.as_json:
         rows = source.spec.counts[split]
         signed = {"signature": signature} if signature else {}
+        for note in source.spec.notes if ask.on_bad_file == "skip" else ():
+            say("note", note, out=console(sys.stderr))
         print(json.dumps({"run": str(folder.path), "split": split, "rows": rows, **metrics, **signed}))
         return 0
     crops = ", ten crops of each" if ask.ten_crop else ""
     say(split, f"{source.spec.counts[split]:,} rows of {source.spec.name}{crops}, {weights} weights")
-    for note in source.spec.notes if ask.data and source.spec.tokens else ():  # of text: what is unknown, what was cut
+    for note in source.spec.notes if ask.data else ():  # what was left out; of text: what is unknown, what was cut
         say("", note)
     for name, value in metrics.items():
         say(name, f"{value:.2%}" if name in PERCENT else f"{value:.5g}")
@@ -253,6 +261,7 @@ class PredictAsk:
     question: str | None = None  # of a run that answers: see `seminal.runs.answering`
     context: str | None = None
     threshold: float | None = None
+    on_bad_file: str = "refuse"
 
 
 def predict(ask: PredictAsk) -> int:
@@ -282,6 +291,8 @@ def predict(ask: PredictAsk) -> int:
         return answering.tell(folder, plan, asked)
     if ask.question is not None or ask.context is not None:
         raise UserError(f"{run} answers no questions: give it what it reads, as in `seminal predict {run} INPUT`.")
+    if ask.on_bad_file != "refuse" and not isinstance(encoder_of(folder), ImageEncoder | TableEncoder):
+        raise UserError(f"--on-bad-file leaves out pictures and rows of tables, and {run} reads texts: leave it out.")
     inputs = text_predictions.spread_out(ask.inputs, encoder_of(folder), plan.data.source)
     if not inputs:
         raise UserError(f"what shall be predicted? Name files, as in `seminal predict {run} INPUT`.")
@@ -299,16 +310,25 @@ def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> 
     """Print a line for each input as soon as its batch is computed; write all of them as a table, if one is asked for."""
     lines: list[list[str]] = []
     head: list[str] = []
-    classes, task = _has_classes(plan), plan.recipe.task
+    bad: list[tuple[str, str]] = []
+    total = 0
+    classes, task, as_json = _has_classes(plan), plan.recipe.task, ask.as_json
     scale = task.std if isinstance(task, Regression) else ()
     with warnings.catch_warnings(record=True) as noticed:  # such as a category that training did not have
         warnings.simplefilter("always")
-        for name, answer in _answers(folder, plan, inputs):
+        for name, answer in _answers(folder, plan, inputs, ask.on_bad_file):
             while noticed:
                 say("note", str(noticed.pop(0).message), out=console(sys.stderr))
+            total += 1
+            if isinstance(answer, str):  # it keeps its place, so that the rows after it keep theirs
+                told_of = {"input": name, "left_out": answer}
+                print(json.dumps(told_of, ensure_ascii=False) if as_json else f"{name}  left out: {answer}")
+                bad.append((name, answer))
+                lines.append([name])
+                continue
             ranked = sorted(answer.items(), key=lambda pair: -pair[1])[: ask.top] if classes else list(answer.items())
             told = [digits(value, std) for value, std in zip_longest(answer.values(), scale, fillvalue=1.0)]
-            if ask.as_json:
+            if as_json:
                 print(json.dumps({"input": name, **dict(ranked)}, ensure_ascii=False))
             else:
                 said = (f"{key} {v:.1%}" for key, v in ranked) if classes else map(" ".join, zip(answer, told))
@@ -316,27 +336,43 @@ def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> 
             if ask.csv_file:
                 head = ["input", *["predicted"] * classes, *answer]
                 lines.append([name, *[ranked[0][0]] * classes, *told])
+    if bad:
+        kind = "files" if isinstance(encoder_of(folder), ImageEncoder) else "rows"
+        say("note", skipped(bad, total, "skip", kind), out=console(sys.stderr))
     if ask.csv_file:
-        _write_csv(Path(ask.csv_file), head, lines)
+        _write_csv(Path(ask.csv_file), head, [line + [""] * (len(head) - len(line)) for line in lines])
 
 
 def _has_classes(plan: Plan) -> bool:
     return bool(getattr(plan.recipe.task, "classes", 0))
 
 
-def _answers(folder: RunFolder, plan: Plan, inputs: list[str]) -> Iterator[tuple[str, dict[str, float]]]:
-    """(name, probability per class, value per target or what else is said) for each input, in their order."""
+def _answers(
+    folder: RunFolder, plan: Plan, inputs: list[str], on_bad_file: str
+) -> Iterator[tuple[str, dict[str, float] | str]]:
+    """(name, probability per class, value per target or what else is said) for each input, in their order; and of one that
+    is left out, why."""
     device = device_for(plan.run.device)
     recipe = plan.recipe
     precision = recipe.precision or Precision()
     model = laid_out(best_model(folder, plan, device), precision)
     labels = read_json(folder.path / "labels.json")
-    for names, batch in encoder_of(folder).encode(inputs, 128):
+    left_out: LeftOut = {}
+    for names, batch in _read(encoder_of(folder), inputs, None if on_bad_file == "refuse" else left_out):
         with torch.no_grad(), arithmetic(precision, device):
             found = recipe.task.predict(model, in_layout(batch, device, precision))
         columns = _unasked(found) or _named(labels, next(iter(found.values())).T.tolist())
         for i, name in enumerate(names):
+            while left_out and next(iter(left_out)) < int(batch["index"][i]):  # they are in their order
+                yield left_out.pop(next(iter(left_out)))
             yield name, {said: column[i] for said, column in columns.items()}
+    yield from left_out.values()
+
+
+def _read(encoder: Encoder, inputs: list[str], left_out: LeftOut | None) -> Iterator[tuple[list[str], Batch]]:
+    if isinstance(encoder, ImageEncoder | TableEncoder):
+        return encoder.encode(inputs, 128, left_out)
+    return encoder.encode(inputs, 128)
 
 
 def _named(labels: Sequence[str], columns: list[list[float]]) -> dict[str, list[float]]:

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seminal.core import Batch, DataSpec, Encoder, Order, Source, UserError
+from seminal.core import Batch, DataSpec, Encoder, LeftOut, Order, Source, UserError
 from seminal.data import tables
 from seminal.data.fetched import SETS, fetched
 from seminal.data.files import open_tree
 from seminal.data.image_encoder import ImageEncoder
-from seminal.data.image_listing import labelled
+from seminal.data.image_layout import Entry
+from seminal.data.image_listing import labelled, skipped
 from seminal.data.lines import bare, lines
 from seminal.data.pairs import TABLES as PAIRS
 from seminal.data.pairs import PairsEncoder
@@ -32,17 +33,20 @@ from seminal.runs.sources import BUNDLED, expanded, is_table, open_source
 from seminal.tasks.classification import Classification
 from seminal.tasks.regression import Regression
 
+AT_ONCE = 128  # pictures
+
 
 @dataclass(frozen=True)
 class Others:
     """The rows of ``inputs`` that have a target, in the order in which the encoder gives them. A `Source` to score."""
 
     spec: DataSpec
-    own: Encoder
+    own: TableEncoder | ImageEncoder
     inputs: list[str]
     places: dict[str, int]  # the encoder's name of a row -> its place in `targets`
     targets: Tensor
     names: list[str]
+    on_bad_file: str = "refuse"  # files and rows
 
     def encoder(self, scaling: str) -> Encoder:
         return self.own
@@ -53,7 +57,8 @@ class Others:
     def batches(self, order: Order) -> Iterator[Batch]:
         if order.augment:
             raise UserError("--ten-crop is for the run's own data: leave it out beside --data.")
-        for names, batch in self.own.encode(self.inputs, order.batch):
+        left_out: LeftOut | None = None if self.on_bad_file == "refuse" else {}
+        for names, batch in self.own.encode(self.inputs, order.batch, left_out):
             kept = [i for i, name in enumerate(names) if name in self.places]
             index = torch.tensor([self.places[names[i]] for i in kept], dtype=torch.int64)
             yield {"input": batch["input"][kept], "target": self.targets[index], "index": index}
@@ -71,6 +76,7 @@ class Scored:
     source: str | None = None  # as in `DataAsk`; None: as the run's own
     target: str | None = None
     strange: bool = False  # classes that the run never saw are welcome
+    on_bad_file: str = "refuse"  # damaged files or rows; text is skipped as the run skipped its own, too
 
 
 def other_data(ask: Scored, folder: RunFolder, plan: Plan) -> Source:
@@ -107,18 +113,19 @@ def _with_targets(ask: Scored, own: Encoder, folder: RunFolder, plan: Plan) -> O
     task = plan.recipe.task
     if isinstance(own, TableEncoder):
         kinds: dict[type, str] = {Regression: "regression", Classification: "classification"}
-        parts = _of_tables(path, ask.target or plan.data.target, kinds.get(type(task), plan.data.task))
+        parts = _of_tables(ask, path, own, ask.target or plan.data.target, kinds.get(type(task), plan.data.task))
         spec = DataSpec(path.name.split(".")[0], "table", {}, (len(own.features),))
     else:
         assert isinstance(own, ImageEncoder)
-        parts = _of_pictures(data)
+        parts = _of_pictures(ask, own)
         spec = DataSpec(path.name.split(".")[0], "images", {}, (own.channels, own.size, own.size))
     if split and split not in parts:
         raise UserError(f"{path.name} has no split `{split}`. It has: {', '.join(parts)}.")
     chosen = [parts[split]] if split else list(parts.values())
     names = [name for part in chosen for name in part.names]
     said = np.concatenate([part.said for part in chosen])
-    spec = replace(spec, counts={split or ALL: len(names)})
+    notes = dict.fromkeys(note for part in chosen for note in part.notes)  # of pictures, each part has those of all
+    spec = replace(spec, counts={split or ALL: len(names)}, notes=tuple(notes))
     if isinstance(task, Regression):
         spec = replace(spec, target_names=labels, target_mean=task.mean, target_std=task.std)
     else:
@@ -126,7 +133,8 @@ def _with_targets(ask: Scored, own: Encoder, folder: RunFolder, plan: Plan) -> O
     table = isinstance(own, TableEncoder)
     prefix = "" if table else _prefix(data, names)
     places = {prefix + name: place for place, name in enumerate(names)}
-    return Others(spec, own, [part.file for part in chosen] if table else [data], places, _in_terms(said, spec), names)
+    inputs = [part.file for part in chosen] if table else [data]
+    return Others(spec, own, inputs, places, _in_terms(said, spec), names, ask.on_bad_file)
 
 
 @dataclass(frozen=True)
@@ -136,25 +144,43 @@ class _Rows:
     names: list[str]
     said: np.ndarray
     file: str = ""  # of a table
+    notes: tuple[str, ...] = ()
 
 
-def _of_tables(path: Path, target: str | None, task: str) -> dict[str, _Rows]:
-    found = tables.to_score(path, target, task)
+def _of_tables(ask: Scored, path: Path, own: TableEncoder, target: str | None, task: str) -> dict[str, _Rows]:
+    found = tables.to_score(path, target, task, columns=own.columns, on_bad_row=ask.on_bad_file)
     return {
-        split: _Rows([f"{part.table.file}:{line}" for line in part.table.lines], part.target, str(file))
-        for split, (file, part) in found.items()
+        split: _Rows([f"{part.table.file}:{line}" for line in part.table.lines], part.target, str(file), tuple(notes))
+        for split, (file, part, notes) in found.items()
     }
 
 
-def _of_pictures(data: str) -> dict[str, _Rows]:
+def _of_pictures(ask: Scored, own: ImageEncoder) -> dict[str, _Rows]:
+    data, notes = ask.data, tuple[str, ...]()
     entries = labelled(data)[1].entries
+    if entries and ask.on_bad_file == "skip":
+        entries, notes = _usable(entries, data, own)
     if not entries:
         raise UserError(
             f"{data} holds no picture in a class folder: put those of each class into a folder of its name."
         )
     splits = dict.fromkeys(entry.split or ALL for entry in entries)
     parts = {split: [entry for entry in entries if (entry.split or ALL) == split] for split in splits}
-    return {split: _Rows([e.name for e in part], np.array([e.label for e in part])) for split, part in parts.items()}
+    return {
+        split: _Rows([e.name for e in part], np.array([e.label for e in part]), notes=notes)
+        for split, part in parts.items()
+    }
+
+
+def _usable(entries: tuple[Entry, ...], data: str, own: ImageEncoder) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """The entries that are pictures, found by reading all of them, and a note on the others."""
+    left_out: LeftOut = {}
+    prefix = _prefix(data, [entry.name for entry in entries])
+    read = {name for names, _ in own.encode([data], AT_ONCE, left_out) for name in names}
+    why = dict(left_out.values())
+    bad = [(e.name, why.get(prefix + e.name, "not a picture")) for e in entries if prefix + e.name not in read]
+    usable = tuple(entry for entry in entries if prefix + entry.name in read)
+    return usable, (skipped(bad, len(entries), "skip"),) if bad else ()
 
 
 def _strange(said: np.ndarray, name: str, labels: tuple[str, ...], *, welcome: bool) -> list[str]:
@@ -187,7 +213,9 @@ def _text_ask(ask: Scored, own: DataAsk, encoder: Encoder) -> DataAsk:
     if isinstance(encoder, PairsEncoder) and path.is_file() and bare(path).suffix.lower() in PAIRS:
         head = next(iter(lines(path)), "").split("\t")
         source, target = (source, target) if {source, target} <= set(head) else (ask.source, ask.target)
-    return replace(own, data=ask.data, source=source, target=target, fold=None, folds=None, borrowed=False)
+    bad = "skip" if "skip" in (own.on_bad_file, ask.on_bad_file) else "refuse"
+    own = replace(own, data=ask.data, source=source, target=target, on_bad_file=bad)
+    return replace(own, fold=None, folds=None, borrowed=False)
 
 
 def _prefix(data: str, names: list[str]) -> str:

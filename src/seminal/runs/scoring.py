@@ -39,6 +39,7 @@ class ScoreAsk:
     judge: str | None = None  # the run of a classifier
     unusual: str | None = None  # a class that the model has not seen
     n: int = 1000  # made rows
+    on_bad_file: str = "refuse"
     samples: int = 100  # importance samples for each row
     seed: int = 0
     as_json: bool = False
@@ -83,7 +84,9 @@ def worth(ask: ScoreAsk) -> Worth:
     if ask.data is None:
         source = source_of(folder, plan, device)
     else:
-        source = other_data(Scored(ask.data, strange=ask.unusual is not None), folder, plan)
+        source = other_data(
+            Scored(ask.data, strange=ask.unusual is not None, on_bad_file=ask.on_bad_file), folder, plan
+        )
     model = best_model(folder, plan, device)
     if not isinstance(model, Generator) and ask.unusual is None:
         raise UserError(

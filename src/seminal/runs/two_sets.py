@@ -36,6 +36,7 @@ class TwoSets:
     values: tuple[np.ndarray, np.ndarray]  # (rows, features) float64
     notes: tuple[str, ...] = ()
     words: Counts | None = None  # of texts: those of both sets, the first set's first
+    alone: tuple[str, ...] = ()  # of tables with other columns: which of them has what, in words
 
 
 def opened(places: tuple[str, str], most: int, seed: int) -> TwoSets:
@@ -134,6 +135,8 @@ def _described(found: tuple[Tree, str]) -> np.ndarray | str:
 def _tables(first: Path, second: Path, draw: _Draw) -> TwoSets:
     whole = [table_file.read(path, "skip") for path in (first, second)]
     notes = [f"{t.file}: left out {len(t.broken):,} broken rows" for t in whole if t.broken]
+    marked = ((t.file, t.commas) for t in whole if t.commas)
+    notes += [f"{file}: commas are read as marks of thousands in {table_file.listed(names)}" for file, names in marked]
     tables = []
     for table in whole:
         keep = np.zeros(len(table), dtype=bool)
@@ -141,9 +144,10 @@ def _tables(first: Path, second: Path, draw: _Draw) -> TwoSets:
         tables.append(table.kept(keep))
         notes += draw.note(table.file, len(table))
     a, b = tables
+    others: list[str] = []
     for one, other in ((a, b), (b, a)):
         if alone := [name for name in one.columns if name not in other.columns]:
-            notes.append(f"only {one.file} has {table_file.listed(alone)}: not compared")
+            others.append(f"only {one.file} has {table_file.listed(alone)}")
     shared = [name for name in a.columns if name in b.columns]
     if 2 * len(shared) <= max(len(a.columns), len(b.columns)):
         raise UserError(
@@ -162,8 +166,9 @@ def _tables(first: Path, second: Path, draw: _Draw) -> TwoSets:
     if not parts:
         raise UserError(f"{a.file} and {b.file} have no column that could be compared: {'; '.join(notes)}.")
     values = np.hstack(parts)
-    names, others = ([table.place(row) for row in range(len(table))] for table in tables)
-    return TwoSets("tables", (names, others), tuple(features), (values[: len(a)], values[len(a) :]), tuple(notes))
+    names = tuple([table.place(row) for row in range(len(table))] for table in tables)
+    parts_of_both = values[: len(a)], values[len(a) :]
+    return TwoSets("tables", (names[0], names[1]), tuple(features), parts_of_both, tuple(notes), alone=tuple(others))
 
 
 def _column(

@@ -51,7 +51,7 @@ def written_form(path: Path, task: str, *, columns: bool) -> str:
 
     Raises `UserError`: the data, or ``task``, are for models that read other forms of text, or columns are named that plain
     text has not."""
-    asked, file = TASKS.get(task), _shown(path)
+    asked, file = TASKS.get(task), next(filter(Path.is_file, _of_splits(path)), None)
     if asked in ("tagged", "questions"):
         raise UserError(
             f"--task {task} learns from {words(asked)}, which this model does not read: it learns plain text, classes and "
@@ -99,8 +99,16 @@ def is_text_table(file: Path) -> bool:
 
 
 def _of_splits(path: Path) -> list[Path]:
-    parts = [(p, split_of(bare(p).stem)) for p in sorted(path.iterdir())] if path.is_dir() else [(path, "train")]
-    return [p for p, split in parts if split == "train"] or [p for p, split in parts if split]
+    """The file itself; of a folder the training files, or those of any split where none trains. As where they are read,
+    ``msr_paraphrase_train.txt`` counts where no name is that of a split alone."""
+    if not path.is_dir():
+        return [path]
+    stems = {file: bare(file).stem for file in sorted(path.iterdir())}
+    for names in (stems, {file: stem.rpartition("_")[2] for file, stem in stems.items()}):
+        parts = {file: split for file, name in names.items() if (split := split_of(name))}
+        if parts:
+            return [file for file, split in parts.items() if split == "train"] or list(parts)
+    return []
 
 
 def _shown(path: Path) -> Path | None:

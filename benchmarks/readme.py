@@ -38,6 +38,7 @@ REST: Mapping[str, Mapping[str, Part]] = {  # and the chapters of docs/measured.
     "Speed and memory": {
         f"{BENCHMARKS}/models.json": told_speed.models,
         f"{BENCHMARKS}/train_text.json": told_speed.train_text,
+        f"{BENCHMARKS}/bert_avx512.json": told_speed.bert,
         f"{BENCHMARKS}/decode.json": told_speed.decode,
         f"{BENCHMARKS}/word2vec.json": told_speed.word2vec,
         f"{BENCHMARKS}/densenet_memory.json": told_speed.densenet_memory,

@@ -1,4 +1,4 @@
-"""docs/generative.md comes from its results; the experiments on theory do what they say, in a small run of each."""
+"""docs/generative.md and docs/learning.md come from their results; the experiments on theory do what they say, in a small run of each."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 
-import generative
 import theory
 import theory_contrast
 import theory_divergence
 import theory_game
 import theory_latent
+import theory_pages
 import theory_sharpness
 from seminal.papers.gan import best_discriminator
 from seminal.pieces.divergences import js, kl_diagonal
@@ -32,9 +32,9 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_the_page_is_generated():
+def test_the_pages_are_generated():
     check = subprocess.run(
-        [sys.executable, "experiments/generative.py", "--check"], check=False, cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "experiments/theory_pages.py", "--check"], check=False, cwd=ROOT, capture_output=True, text=True
     )
     assert check.returncode == 0, check.stderr
 
@@ -53,10 +53,12 @@ def results(tmp_path_factory):
 
 @pytest.mark.parametrize("name", theory.EXPERIMENTS)
 def test_each_experiment_has_its_claim_its_verdict_and_its_plot(results, name):
-    found = generative.pages(results)
-    page, drawing = found["generative.md"], ElementTree.fromstring(found[f"generative-{name.replace('_', '-')}.svg"])
+    found = theory_pages.pages(results)
+    where = next(page for page, experiments in theory.PAGES.items() if name in experiments)
+    plot = f"{where}-{name.replace('_', '-')}.svg"
+    page, drawing = found[f"{where}.md"], ElementTree.fromstring(found[plot])
     assert "nan" not in "".join(found.values()), "a number that is none"
-    assert f"](generative-{name.replace('_', '-')}.svg)" in page
+    assert f"]({plot})" in page
     assert f"## {theory.EXPERIMENTS[name].title}" in page
     result = json.loads((results / f"theory_{name}.json").read_text(encoding="utf-8"))
     assert f"The claim {theory.EXPERIMENTS[name].verdict(result).short}" in " ".join(page.split())
@@ -67,8 +69,8 @@ def test_each_experiment_has_its_claim_its_verdict_and_its_plot(results, name):
 def test_an_experiment_without_results_is_left_out(results, tmp_path):
     text = (results / "theory_disjoint.json").read_text(encoding="utf-8")
     (tmp_path / "theory_disjoint.json").write_text(text, encoding="utf-8")
-    assert set(generative.pages(tmp_path)) == {"generative.md", "generative-disjoint.svg"}
-    assert generative.pages(tmp_path / "nowhere") == {}
+    assert set(theory_pages.pages(tmp_path)) == {"generative.md", "generative-disjoint.svg"}
+    assert theory_pages.pages(tmp_path / "nowhere") == {}
 
 
 def test_a_quick_run_never_replaces_a_real_one(monkeypatch):

@@ -246,9 +246,9 @@ def _valley_method(result: Result) -> str:
     low, high = s["rates"]
     return (
         "f = ½ (a² + b² / κ), where a and b are the weights themselves, or are turned by 45° against them; from a = "
-        f"{BEGIN[0]} and b = {BEGIN[1]} until both are at most {s['near']:g}, in at most {s['steps']:,} steps. For each method and each "
-        f"valley the best of {len(RATES)} rates between {low:.3g} and {high:.3g}, constant; all other settings are torch's "
-        "defaults."
+        f"{BEGIN[0]} and b = {BEGIN[1]} until both are at most {s['near']:g}, in at most {s['steps']:,} steps. For each "
+        f"method and each valley the best of {len(RATES)} rates between {low:.3g} and {high:.3g}, constant; all other "
+        "settings are torch's defaults."
     )
 
 

@@ -1,4 +1,5 @@
-"""docs/generative.md and docs/learning.md come from their results; the experiments on theory do what they say, in a small run of each."""
+"""docs/generative.md and docs/learning.md come from their results; the experiments on theory do what they say, in a small run
+of each."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 
 import theory
 import theory_contrast
+import theory_descent
 import theory_divergence
+import theory_fitting
 import theory_game
 import theory_latent
 import theory_pages
@@ -34,7 +37,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_the_pages_are_generated():
     check = subprocess.run(
-        [sys.executable, "experiments/theory_pages.py", "--check"], check=False, cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "experiments/theory_pages.py", "--check"],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert check.returncode == 0, check.stderr
 
@@ -90,6 +97,16 @@ def test_a_quick_run_never_replaces_a_real_one(monkeypatch):
         ("value", lambda r: r["cells"][0].update(found=[0.0])),  # more than the largest V there is
         ("sharpness", lambda r: r["runs"].update(VAE=r["runs"]["GAN"])),
         ("descent", lambda r: r.update(ways={name: [{"end": 0.1, "rises": 0}] for name in r["ways"]})),
+        ("losses", lambda r: r["found"].update({"squared error": r["found"]["cross-entropy"]})),
+        ("noise", lambda r: r.update(left=[[0.0] * 5])),
+        ("momentum", lambda r: r.update(passed=[0.1] * 6)),
+        ("valley", lambda r: r.update(found={name: [[9] * 7] * 2 for name in r["found"]})),
+        ("scales", lambda r: r["found"].update({"standardised": r["found"]["as measured"]})),
+        ("sigmoids", lambda r: r.update(left=[[0.5] * 7])),
+        ("remedies", lambda r: r.update(found=dict.fromkeys(r["found"], r["found"]["nothing"]))),
+        ("chosen", lambda r: r["gaps"].update({"other rows": r["gaps"]["the rows that judge"]})),
+        ("dropout_ridge", lambda r: r.update(found=[[{"ridge": 0.1, "least squares": 0.1}] * 5])),
+        ("codes", lambda r: r.update(found={name: [{"number": 0.9, "softmax": 0.9}] for name in r["found"]})),
     ],
 )
 def test_a_verdict_follows_from_the_numbers(results, name, spoil):
@@ -157,6 +174,64 @@ def test_the_two_slopes_of_a_generator_are_in_the_ratio_of_the_odds(results):
 def test_the_learned_constant_is_that_of_the_gaussian():
     """Twenty thousand rows: the error is a few thousandths."""
     assert theory_contrast.learned_constant(20_000, 1, 0) == pytest.approx(theory_contrast.true_constant(), abs=0.05)
+
+
+def test_slopes_of_both_losses_are_those_on_paper():
+    """Of cross-entropy p − y; of the squared error, the same through the softmax: 2 (diag(p) − p pᵀ) (p − y)."""
+    logits, true = torch.randn(4, 3, dtype=torch.float64, generator=torch.manual_seed(0)), torch.tensor([0, 1, 2, 1])
+    p = logits.softmax(1)
+    away = p - nn.functional.one_hot(true, 3)
+    softmax = torch.diag_embed(p) - p[:, :, None] * p[:, None]
+    wanted = {"cross-entropy": away, "squared error": 2 * (softmax @ away[..., None])[..., 0]}
+    for name, loss in theory_descent.LOSSES.items():
+        torch.testing.assert_close(theory_descent.slope(loss, logits, true), wanted[name])
+
+
+def test_the_well_has_its_minima_and_its_hill_where_they_are_said_to_be():
+    place = torch.tensor([-1.0356, theory_descent.HILL, theory_descent.SHALLOW])
+    slopes = theory_descent.well(place)
+    assert slopes.abs().max() < 0.05
+    before, after = (theory_descent.well(place + by).sign().tolist() for by in (-0.1, 0.1))
+    assert (before, after) == ([-1, 1, -1], [1, -1, 1]), "down to a minimum, up to the hill, down to a minimum"
+
+
+def test_a_dip_is_as_deep_as_the_way_up_from_its_ground():
+    """Of a bump so high that the slope beside it hardly counts: nearly its height. Of a low one: none."""
+    low, high = theory_descent.dips(torch.tensor([0.1, 100.0], dtype=torch.float64)).tolist()
+    assert low == 0
+    assert high == pytest.approx(100 - theory_descent.SLOPE * 1.7, abs=0.3)  # the ground lies 3.4 widths before the top
+
+
+def test_methods_reach_the_minimum_of_a_round_valley_in_as_many_steps_in_every_direction():
+    """κ = 1: f depends on the distance alone, so gradient descent does not see how the axes lie."""
+    straight, turned = theory_descent._reached(theory_descent.METHODS["gradient descent"], 200)
+    assert abs(straight[0] - turned[0]) <= 1
+    assert straight[0] < straight[-1]
+
+
+def test_ridge_is_the_minimum_of_the_loss_that_dropout_has_in_the_mean():
+    """Over all masks of three columns, each weighed by its probability."""
+    chance = torch.manual_seed(3)
+    x, y = (
+        torch.randn(9, 3, dtype=torch.float64, generator=chance),
+        torch.randn(9, dtype=torch.float64, generator=chance),
+    )
+    w, p = theory_fitting.ridge(x, y, 0.3).requires_grad_(), 0.3
+    masks = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3)
+    chances = (p ** (1 - masks) * (1 - p) ** masks).prod(1)
+    # Each entry is dropped by itself: with a mask for each row, the expectation is the sum over rows of that over masks.
+    seen = x[:, None] * masks / (1 - p)
+    loss = ((seen @ w - y[:, None]).square() * chances).sum()
+    (slope,) = torch.autograd.grad(loss, w)
+    torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-10, rtol=0)
+
+
+def test_a_line_leaves_what_least_squares_leaves(results):
+    """The share of the variance, by the correlation."""
+    x = torch.linspace(-1, 1, 201, dtype=torch.float64)
+    r = torch.corrcoef(torch.stack([x, theory_fitting.curve(x)]))[0, 1]
+    found = json.loads((results / "theory_sigmoids.json").read_text(encoding="utf-8"))["line"]
+    assert found == pytest.approx(1 - float(r) ** 2)
 
 
 # ------------------------------------------------------------------------------------------------------------- the tools

@@ -96,8 +96,8 @@ def _flat_verdict(result: Result) -> Verdict:
             if min(test[small]) > max(test[large]):
                 whole.append(name)
     says = (
-        f"{'. '.join(told)}. The smallest batch ends flatter than the largest in every seed at {_listed(flatter)}, and "
-        f"there has the better test accuracy at {_listed(whole)}"
+        f"{'. '.join(told)}. In every seed the smallest batch is flatter than the largest at {_listed(flatter)}, and flatter "
+        f"and better on the test rows at {_listed(whole)}"
     )
     if len(whole) == len(ENDS):
         return Verdict("holds", says)

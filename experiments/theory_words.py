@@ -23,7 +23,7 @@ from theory_form import SEEDS, Experiment, Result, Verdict, holds, points, sprea
 
 # -------------------------------------------------------------------------------------------------------------- scores
 
-KEYS, QUERIES = 64, 512
+KEYS, QUERIES, PAIRS = 64, 512, 20_000
 SATURATED, KEPT = 0.5, 0.9  # shares of entropy and gradient: below one they have fallen, above the other they stay
 FORMS = {"as they are": 0.0, "divided by √d_k": 0.5}  # products are divided by d_k to this power
 
@@ -32,6 +32,12 @@ def products(width: int, chance: torch.Generator) -> Tensor:
     """(queries, keys) dot products of vectors whose numbers are independent, of mean 0 and variance 1."""
     queries, keys = (torch.randn(n, width, generator=chance, dtype=torch.float64) for n in (QUERIES, KEYS))
     return queries @ keys.T
+
+
+def variance(width: int, chance: torch.Generator) -> float:
+    """Mean square of the products of pairs, each of vectors of its own: products that share a vector vary together."""
+    queries, keys = torch.randn(2, PAIRS, width, generator=chance)
+    return float((queries * keys).sum(1).square().mean())
 
 
 def softness(scores: Tensor) -> Result:
@@ -54,8 +60,9 @@ def _scores(quick: bool) -> Result:
     found = []
     for width in widths:
         drawn = [products(width, torch.Generator().manual_seed(seed)) for seed in range(seeds)]
+        spreads = [variance(width, torch.Generator().manual_seed(seed)) for seed in range(seeds)]
         cell = {name: [softness(scores / width**power) for scores in drawn] for name, power in FORMS.items()}
-        found.append({"width": width, "variance": [float(s.square().mean()) for s in drawn], "forms": cell})
+        found.append({"width": width, "variance": spreads, "forms": cell})
     return {"settings": {"widths": widths, "keys": KEYS, "queries": QUERIES}, "seeds": seeds, "cells": found}
 
 
@@ -63,15 +70,21 @@ def _scores_method(result: Result) -> str:
     s = result["settings"]
     return (
         f"{s['queries']} random queries, {s['keys']} random keys, all numbers N(0, 1), {result['seeds']} draws; softmax of "
-        "the products over the keys. Entropy as a share of the largest, log n; the gradient is the sum of the slopes of the "
-        "shares by their own scores, Σ p (1 − p), as a share of the largest, 1 − 1/n. The formula: log n − σ²/2 for scores "
-        "N(0, σ²) of very many keys, σ² = d_k or 1, and 0 where that is negative."
+        f"the products over the keys. The variance is that of {PAIRS:,} other products, each of vectors of its own. Entropy as "
+        "a share of the largest, log n; the gradient is the sum of the slopes of the shares by their own scores, Σ p (1 − p), "
+        "as a share of the largest, 1 − 1/n, in the plot. The formula: log n − σ²/2 for scores N(0, σ²) of very many keys "
+        "(Derrida 1981), σ² = d_k or 1, and 0 where that is negative."
     )
 
 
 def _each(result: Result, form: str, what: str) -> list[list[float]]:
     """(widths, seeds) values."""
     return [[draw[what] for draw in cell["forms"][form]] for cell in result["cells"]]
+
+
+def _short(values: Sequence[float]) -> str:
+    """The range, in two figures."""
+    return "–".join(dict.fromkeys(f"{value:.2g}" for value in (min(values), max(values))))
 
 
 def _scores_verdict(result: Result) -> Verdict:
@@ -83,7 +96,7 @@ def _scores_verdict(result: Result) -> Verdict:
         told.append(
             f"{form}, from d_k = {first} to {last:,} the entropy goes from {mean(entropy[0], 2)} to {mean(entropy[-1], 2)} "
             f"nats and the gradient from {mean(slope[0], 2)} to {mean(slope[-1], 2)} (of the median query: from "
-            f"{mean(median[0], 2)} to {min(median[-1]):.1g}–{max(median[-1]):.1g})"
+            f"{_short(median[0])} to {_short(median[-1])})"
         )
         kept[form] = [sum(rows[-1]) / sum(rows[0]) for rows in (entropy, slope)]
     bare, scaled = kept.values()
@@ -175,7 +188,7 @@ def _pieces_verdict(result: Result) -> Verdict:
         cells = [cell for cell in result["cells"] if cell["kind"] == kind]
         enough = [cell for cell in cells if cell["unknown"] <= ANY]
         cell = best[kind] = enough[0] if enough else cells[-1]
-        shares = " and ".join(f"{100 * cell['table'][variant]['share']:.0f} % of {variant}" for variant in BERTS)
+        shares = " and ".join(f"{100 * cell['table'][variant]['share']:.1f} % of {variant}" for variant in BERTS)
         told.append(
             f"{name}: {100 * cell['unknown']:.2f} % unknown with {cell['tokens']:,} tokens, {cell['length']:.2f} tokens for "
             f"each word, a table of {shares}"

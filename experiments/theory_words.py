@@ -70,10 +70,10 @@ def _scores_method(result: Result) -> str:
     s = result["settings"]
     return (
         f"{s['queries']} random queries, {s['keys']} random keys, all numbers N(0, 1), {result['seeds']} draws; softmax of "
-        f"the products over the keys. The variance is that of {PAIRS:,} other products, each of vectors of its own. Entropy as "
-        "a share of the largest, log n; the gradient is the sum of the slopes of the shares by their own scores, Σ p (1 − p), "
-        "as a share of the largest, 1 − 1/n, in the plot. The formula: log n − σ²/2 for scores N(0, σ²) of very many keys "
-        "(Derrida 1981), σ² = d_k or 1, and 0 where that is negative."
+        f"the products over the keys. The variance is that of {PAIRS:,} other products, each of vectors of its own. Entropy "
+        "as a share of the largest, log n; the gradient is the sum of the slopes of the shares by their own scores, "
+        "Σ p (1 − p), in the plot as a share of the largest, 1 − 1/n. The formula: log n − σ²/2 for scores N(0, σ²) of very "
+        "many keys (Derrida 1981), σ² = d_k or 1, and 0 where that is negative."
     )
 
 
@@ -120,7 +120,7 @@ def _scores_chart(result: Result) -> str:
         drawn.append((title, series))
     shown = s["widths"][::2]
     x = replace(at("d_k", s["widths"]), ticks=tuple((width, f"{width:g}") for width in shown))
-    return panels(x, evenly("share of the largest", 0, 1, 4, "{:g}".format), drawn)
+    return panels(x, evenly("share of the largest", 0, 1, 5, "{:g}".format), drawn)
 
 
 # -------------------------------------------------------------------------------------------------------------- pieces
@@ -216,7 +216,9 @@ def _pieces_chart(result: Result) -> str:
         series.append(Series(f"table: {variant}", points(by_size, shares), every=3))
     ticks = [size for size in (100, 300, 1000, 3000, 10000) if min(by_size) <= size <= max(by_size)]
     x = replace(at("tokens in the vocabulary", list(by_size)), ticks=tuple((size, f"{size:,}") for size in ticks))
-    return chart(x, evenly("of the words, or of all parameters, %", 0, 100, 5, "{:g}".format), series)
+    high = 10 * math.ceil(max(value for line in series for _, value in line.points) / 10)
+    y = evenly("of the words, or of all parameters, %", 0, high, high // 10, "{:g}".format)
+    return chart(x, y, series)
 
 
 EXPERIMENTS = {

@@ -88,7 +88,7 @@ def _depth_verdict(result: Result) -> Verdict:
     small, he, *deep = reach.values()
     if not small < he < deepest:
         return Verdict("does not hold", says)
-    names = ("there is batch normalisation", "there are residual connections", "there are both")
+    names = ("there is batch normalisation", "there are residual connections", "both come together")
     able = [name for name, depth in zip(names, deep) if depth == deepest]
     if len(able) == len(names):
         return Verdict("holds", says)

@@ -16,15 +16,19 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 
+import deep
 import theory
 import theory_contrast
+import theory_depth
 import theory_descent
 import theory_divergence
 import theory_fitting
+import theory_flat
 import theory_game
 import theory_latent
 import theory_pages
 import theory_sharpness
+import theory_words
 from seminal.papers.gan import best_discriminator
 from seminal.pieces.divergences import js, kl_diagonal
 from stack import Mover, Stack
@@ -107,6 +111,12 @@ def test_a_quick_run_never_replaces_a_real_one(monkeypatch):
         ("chosen", lambda r: r["gaps"].update({"other rows": r["gaps"]["the rows that judge"]})),
         ("dropout_ridge", lambda r: r.update(found=[[{"ridge": 0.1, "least squares": 0.1}] * 5])),
         ("codes", lambda r: r.update(found={name: [{"number": 0.9, "softmax": 0.9}] for name in r["found"]})),
+        ("depth", lambda r: [cell.update(accuracy=[0.1]) for cell in r["cells"]]),  # nothing learns
+        ("gradients", lambda r: [cell.update(back=[1.0]) for cell in r["cells"]]),  # nothing vanishes
+        ("degradation", lambda r: [cell.update(errors=[[0.9, 0.5, 0.0]]) for cell in r["cells"]]),
+        ("lesion", lambda r: r["arms"].update(plain=r["arms"]["residual"])),
+        ("scores", lambda r: r["cells"][-1]["forms"].update({"as they are": r["cells"][0]["forms"]["as they are"]})),
+        ("pieces", lambda r: [cell.update(unknown=0.5) for cell in r["cells"]]),
     ],
 )
 def test_a_verdict_follows_from_the_numbers(results, name, spoil):
@@ -274,6 +284,108 @@ def test_the_density_that_is_seen_is_that_of_the_generator():
     p_g = torch.tensor(match.seen()["p_g"][0], dtype=torch.float64)
     torch.testing.assert_close(p_g[:80], torch.full((80,), 1 / 80, dtype=torch.float64), atol=1e-3, rtol=0)
     assert float(p_g[80:].sum()) == 0
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_removed_residual_block_is_the_identity(residual):
+    """A block whose last weights are zero adds nothing to a residual network, and leaves nothing of a plain one."""
+    model = deep.Deep(deep.Arm(residual=residual), 6, 2, torch.manual_seed(0))
+    with torch.no_grad():
+        model.weights[4].zero_()  # the second layer of block 1
+    x = torch.randn(2, deep.PIXELS, 5)
+    assert torch.equal(model(x), model(x, without=1)) == residual
+    assert torch.equal(model(x), torch.zeros(2, deep.CLASSES, 5)) != residual
+
+
+def test_the_relative_gradient_of_a_linear_chain_is_the_product_of_its_weights():
+    weights, states = [3.0, 0.5, 0.2], [torch.ones(2, 1, requires_grad=True)]
+    for weight in weights:
+        states.append(weight * states[-1])
+    ratio = theory_depth.ratio(7 * states[-1].sum(1), states[0], states[-1])
+    torch.testing.assert_close(ratio, torch.full((2,), 3.0 * 0.5 * 0.2))
+
+
+def test_the_gradient_at_the_first_layer_is_that_at_the_last_through_all_weights():
+    """With weights and pixels that are not negative every ReLU is the identity."""
+    model = deep.Deep(deep.Arm(), 4, 1, torch.manual_seed(0)).double()
+    with torch.no_grad():
+        for weight in model.weights:
+            weight.abs_()
+    outputs = []
+    scores = model(torch.rand(1, deep.PIXELS, 3, dtype=torch.float64), outputs=outputs)
+    first, last = torch.autograd.grad(scores.square().sum(), (outputs[0], outputs[-1]))
+    assert len(outputs) == 5
+    through = last[0]
+    for weight in reversed(model.weights[1:-1]):
+        through = weight[0].T @ through
+    torch.testing.assert_close(first[0], through)
+
+
+def test_deep_networks_side_by_side_are_those_of_torch():
+    """Against modules of torch, one network at a time, in training and in evaluation."""
+    model = deep.Deep(deep.Arm(normalised=True, residual=True), 2, 2, torch.manual_seed(0))
+    x = torch.randn(2, deep.PIXELS, 9)
+    for run in range(2):
+        norms = [nn.BatchNorm1d(deep.WIDTH, momentum=1.0) for _ in range(3)]
+        for training in (True, False):
+            model.train(training)
+            found = model(x)[run].T
+
+            def layer(i, rows, norms=norms, training=training, run=run):
+                return norms[i].train(training)(rows @ model.weights[i][run].T)
+
+            first = layer(0, x[run].T).relu()
+            wanted = (first + layer(2, layer(1, first).relu())).relu() @ model.weights[3][run].T
+            torch.testing.assert_close(found, wanted)
+
+
+def test_the_top_eigenvalue_of_a_quadratic_is_found():
+    """Where a linear model gives all classes the same score, the Hessian of cross-entropy is (I / C − 1 / C²) ⊗ XᵀX / n: its
+    top eigenvalue is that of XᵀX / n over C."""
+    x = torch.randn(theory_flat.TRAIN + 10, deep.PIXELS, generator=torch.manual_seed(0))
+    y = torch.arange(len(x)) % deep.CLASSES
+    model = nn.Linear(deep.PIXELS, deep.CLASSES, bias=False)
+    nn.init.zeros_(model.weight)
+    rows = x[: theory_flat.TRAIN].double()
+    wanted = float(torch.linalg.eigvalsh(rows.T @ rows / len(rows))[-1]) / deep.CLASSES
+    found = theory_flat.judged(model, x, y)
+    assert found["top"] == pytest.approx(wanted, rel=1e-2)
+    assert found["loss"] == pytest.approx(math.log(deep.CLASSES), rel=1e-5)
+
+
+def test_dot_products_have_variance_d_k():
+    for width in (4, 64):
+        assert theory_words.variance(width, torch.Generator().manual_seed(0)) == pytest.approx(width, rel=0.06)
+        shared = [theory_words.products(width, torch.Generator().manual_seed(seed)) for seed in range(20)]
+        assert float(torch.stack(shared).square().mean()) == pytest.approx(width, rel=0.06)
+
+
+def test_softness_of_known_shares():
+    even = theory_words.softness(torch.zeros(3, 8))
+    assert even == pytest.approx({"entropy": math.log(8), "slope": 7 / 8, "median": 7 / 8})
+    certain = theory_words.softness(torch.tensor([[1e4, 0.0, 0.0]]))
+    assert certain == pytest.approx({"entropy": 0, "slope": 0, "median": 0})
+    # The trace is that of the Jacobian.
+    scores = torch.randn(5, generator=torch.manual_seed(0))
+    trace = torch.autograd.functional.jacobian(lambda s: s.softmax(0), scores).trace()
+    assert theory_words.softness(scores[None])["slope"] == pytest.approx(float(trace))
+
+
+def test_the_entropy_on_paper_is_that_of_many_keys():
+    scores = 1.5 * torch.randn(20, 100_000, generator=torch.manual_seed(0), dtype=torch.float64)
+    assert theory_words.softness(scores)["entropy"] == pytest.approx(
+        theory_words.entropy_on_paper(1.5**2, 100_000), abs=0.05
+    )
+
+
+def test_unknown_words_and_the_table_of_bert():
+    assert theory_words.written([[7], [8, 1, 9], [4, 5]]) == {"unknown": 1 / 3, "length": 2.0}
+    # The table, the biases of the words that are said, and 86 million more.
+    more = {
+        n: theory_words.table("bert-base", n)["numbers"] / theory_words.table("bert-base", n)["share"]
+        for n in (1, 1001)
+    }
+    assert more[1001] - more[1] == pytest.approx(1000 * (768 + 1))
 
 
 def test_sharpness_is_the_mean_square_of_the_second_difference():

@@ -168,7 +168,7 @@ def _gradients_verdict(result: Result) -> Verdict:
         return Verdict("does not hold", says)
     if len(steady) == len(others):
         return Verdict("holds", says)
-    return Verdict(f"holds only where the network is “{'” or “'.join(steady)}”", says)
+    return Verdict(f"holds only of “{'” and “'.join(steady)}”", says)
 
 
 def _gradients_chart(result: Result) -> str:
@@ -245,7 +245,7 @@ def _degradation_verdict(result: Result) -> Verdict:
         return Verdict("does not hold", says)
     if len(worse) == len(last):
         return Verdict("holds", says)
-    return Verdict(f"holds only where there are {min(worse)} layers or more", says)
+    return Verdict(f"holds only from {min(worse)} layers on", says)
 
 
 def _degradation_chart(result: Result) -> str:
@@ -306,7 +306,7 @@ def _lesion_verdict(result: Result) -> Verdict:
         return Verdict("does not hold", says)
     if not dear:
         return Verdict("holds", says)
-    return Verdict(f"holds only where the block is not number {' or '.join(map(str, dear))}", says)
+    return Verdict(f"holds but for block {' and '.join(map(str, dear))}", says)
 
 
 def _lesion_chart(result: Result) -> str:

@@ -101,7 +101,7 @@ def _flat_verdict(result: Result) -> Verdict:
     )
     if len(whole) == len(ENDS):
         return Verdict("holds", says)
-    return Verdict(f"holds only where there are {_listed(whole)}" if whole else "does not hold", says)
+    return Verdict(f"holds only at {_listed(whole)}" if whole else "does not hold", says)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -64,8 +64,9 @@ REST: Mapping[str, Mapping[str, Part]] = {  # and the chapters of docs/measured.
 HEAD = """# What was measured
 
 Written by `python benchmarks/readme.py` from the results' files. Each table names its script and its machine; README.md has
-the first ones. Generated pages of their own: [faithful.md](faithful.md), [generative.md](generative.md) and
-[sequences.md](sequences.md), on what layers cost and how far back networks look."""
+the first ones. Generated pages of their own: [faithful.md](faithful.md); [learning.md](learning.md), on what is said of how
+networks learn; [generative.md](generative.md); and [sequences.md](sequences.md), on what layers cost and how far back
+networks look."""
 
 
 LOCAL = (

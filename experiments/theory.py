@@ -1,5 +1,5 @@
-"""The theory of the generative papers, measured: each experiment tests one claim. Its numbers go to results/theory_NAME.json;
-`experiments/generative.py` writes the page and draws the plots from them.
+"""What is claimed of learning and of generative models, measured: each experiment tests one claim. Its numbers go to
+results/theory_NAME.json; `experiments/theory_pages.py` writes the pages and draws the plots from them.
 
     python experiments/theory.py            all, a minute of one core each at most
     python experiments/theory.py sweep_k    only this one
@@ -19,21 +19,34 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # what the benchmarks share
 import theory_contrast
+import theory_depth
+import theory_descent
 import theory_divergence
+import theory_fitting
 import theory_game
 import theory_latent
 import theory_sharpness
+import theory_words
 from keeping import RESULTS
 from measuring import machine
 
-# In the order of the page.
-EXPERIMENTS = {
-    **theory_divergence.EXPERIMENTS,
-    **theory_game.EXPERIMENTS,
-    **theory_latent.EXPERIMENTS,
-    **theory_sharpness.EXPERIMENTS,
-    **theory_contrast.EXPERIMENTS,
+# The pages in docs/, with their experiments in order.
+PAGES = {
+    "generative": {
+        **theory_divergence.EXPERIMENTS,
+        **theory_game.EXPERIMENTS,
+        **theory_latent.EXPERIMENTS,
+        **theory_sharpness.EXPERIMENTS,
+        **theory_contrast.EXPERIMENTS,
+    },
+    "learning": {
+        **theory_descent.EXPERIMENTS,
+        **theory_fitting.EXPERIMENTS,
+        **theory_depth.EXPERIMENTS,
+        **theory_words.EXPERIMENTS,
+    },
 }
+EXPERIMENTS = {name: experiment for page in PAGES.values() for name, experiment in page.items()}
 
 
 def measured(name: str, folder: Path, *, quick: bool) -> None:
@@ -50,7 +63,7 @@ def measured(name: str, folder: Path, *, quick: bool) -> None:
 
 
 def run() -> None:
-    parser = argparse.ArgumentParser(description="The theory of the generative papers, measured.")
+    parser = argparse.ArgumentParser(description="Claims on learning and on generative models, measured.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(EXPERIMENTS)}")
     parser.add_argument("--quick", action="store_true", help="a small run that shows that the scripts work")
     parser.add_argument("--out", type=Path, help="folder of the JSON (default: results; --quick: temporary)")

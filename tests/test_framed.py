@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from seqeval.metrics import f1_score as seqeval_f1
+from seqeval.metrics import recall_score
 from sklearn.metrics import f1_score, matthews_corrcoef
 from torch import Tensor, nn
 
@@ -583,6 +584,13 @@ def test_labels_of_words_from_end_to_end(tmp_path: Path):
     assert {(said := json.loads(line))["input"]: said["labels"] for line in whole} == lines, "labels are not read"
     long = json.loads(done("predict", "runs/names", "Anna sings " * 20, "--json", folder=tmp_path))["labels"]
     assert (len(long), long[-1]) == (40, "?"), "words beyond what is read have no label"
+    (tmp_path / "long.conll").write_text("Anna B-PER\nsings O\n" * 20)
+    cut = scores(tmp_path, "runs/names", "--data", "long.conll")
+    with (run / "predictions-all-long.csv").open(newline="") as file:
+        _, words, true, guess = list(csv.reader(file))[1]
+    assert [len(column.split()) for column in (words, true, guess)] == [40] * 3, "a label for each word"
+    assert (cut["words"], cut["words_cut"]) == (40, guess.split().count("?"))
+    assert cut["recall"] == pytest.approx(recall_score([true.split()], [guess.replace("?", "O").split()]))
     for data, says in (
         ("names", "--task squad learns"),
         ("MRPC", "is labelled text, and the run learned from text with"),

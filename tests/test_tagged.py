@@ -117,6 +117,48 @@ def test_long_sentences_are_cut_and_told(tmp_path: Path):
     assert max(map(len, kept_lengths(source))) == 4
 
 
+def test_words_that_are_cut_off_count_as_missed(tmp_path: Path):
+    text = "".join("".join(f"{word} {label}\n" for word, label in some) + "\n" for some in SENTENCES)
+    folder = tmp_path / "ner"
+    conll(folder / "train.conll", text)
+    conll(folder / "val.conll", text)
+    source = read(folder, replace(READING, longest=2), TextAsk())
+    words, task = sum(map(len, SENTENCES)), Tagging().fitted(source.spec)
+    cut = sum(max(0, len(sentence) - 2) for sentence in SENTENCES)
+    assert any(f"{cut} of the {words} words of val.conll are beyond that" in note for note in source.spec.notes)
+    sums: dict[str, Tensor] = {}
+    true = [[label for _, label in sentence] for sentence in SENTENCES]
+    found = [["O"] * len(sentence) for sentence in SENTENCES]
+    for batch in source.batches(Order("val", 40)):
+        rows = [
+            [max(code, 0) for code in row] for row in batch["target"].tolist()
+        ]  # it says the truth of what it reads
+        model = Said(rows, len(source.spec.classes), batch["target"].shape[1])
+        score = task.score(model, batch)
+        sums = {name: sums.get(name, 0) + value for name, value in score.items()}
+        for index, row in zip(batch["index"].tolist(), batch["target"].tolist()):
+            for place, code in enumerate(code for code in row if code != NOTHING):
+                found[index][place] = source.spec.classes[code]
+    told = task.summary(sums)
+    assert told["f1"] == pytest.approx(f1_score(true, found))
+    assert told["recall"] == pytest.approx(recall_score(true, found)) == 3 / 6, "what stands behind was never read"
+    assert told["precision"] == pytest.approx(precision_score(true, found)) == 1
+    assert (float(sums["words"]), float(sums["words"] - sums["tokens"])) == (words, cut)
+    assert told["accuracy"] == pytest.approx((words - cut) / words)
+
+
+def test_a_span_that_is_cut_in_its_middle_is_not_found():
+    task = Tagging(("B-PER", "I-PER", "O"))
+    batch = {
+        "input": torch.tensor([[5, 6], [5, 6]]),
+        "target": torch.tensor([[2, 0], [2, 0]]),
+        "unread": torch.tensor([[1, 2], [2, NOTHING]]),
+    }
+    score = task.score(Said([[2, 0], [2, 0]], 3, 2), batch)
+    assert score["spans"].tolist() == [1, 2, 2], "the first is longer than what was read of it"
+    assert score["words"] == 7
+
+
 def kept_lengths(source: TextSource) -> list[Tensor]:
     """The real tokens of each row, and as many labels."""
     found = []

@@ -5,7 +5,8 @@ Dependencies) have words in the second column and parts of speech in the fourth.
 any test sets; ``.gz`` may follow. See `seminal.data.text_rows` for batches.
 
 A token stands for each word; where texts are framed (`Reading.framed`) words are cut into pieces, and what is to be said of
-a word is said at its first piece.
+a word is said at its first piece. Words beyond the length that a model reads are not in ``input`` and ``target``; a batch has
+their classes as ``unread`` (rows, U), −100 where a row has fewer, so that a score counts them too.
 """
 
 from __future__ import annotations
@@ -151,12 +152,20 @@ def _encoded(
     rows, firsts, lengths = encoder.rows(part.words)
     notes += cut_note(called, np.array(lengths), encoder.longest, "sentences")
     code = {name: number for number, name in enumerate(classes, 1)}  # 0: nothing is said
-    targets = []
+    targets, unread = [], []
     for marks, labels in zip(firsts, part.labels):
         said = iter(labels)
         targets.append([code[next(said)] if mark else 0 for mark in marks])
+        unread.append([code[label] for label in said])
+    cut = sum(map(len, unread))
+    if cut:
+        notes.append(
+            f"{cut:,} of the {sum(map(len, part.labels)):,} words of {called} are beyond that: scores count them as wrong, "
+            "and spans with such words as not found"
+        )
     texts = [" ".join(word.replace(" ", WITHIN) for word in words) for words in part.words]
-    return TextRows(texts, part.place, part.numbers, stored([rows]), stored([targets]))
+    beyond = stored([unread]) if cut else None
+    return TextRows(texts, part.place, part.numbers, stored([rows]), stored([targets]), unread=beyond)
 
 
 def _classes(parts: Mapping[str, Sentences], notes: list[str]) -> list[str]:

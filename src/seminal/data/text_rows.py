@@ -169,6 +169,7 @@ class TextRows:
     targets: np.ndarray | TokenStore  # a class or a number for each text; or a class for each token, counted from 1
     choices: int = 1  # rows of ``tokens`` that belong to one text
     beside: str = ""  # what is true of the texts, and in none of the above
+    unread: TokenStore | None = None  # the classes of words that were cut off, counted from 1; None: nothing was
 
     @property
     def lengths(self) -> np.ndarray:
@@ -185,9 +186,12 @@ class TextRows:
     def target(self, rows: np.ndarray) -> Tensor:
         """(rows,) or (rows, S) int64; numbers (rows, 1) float32."""
         if isinstance(self.targets, TokenStore):
-            classes = self.targets.padded(rows) - 1
-            return classes.masked_fill(classes < 0, NOTHING)
+            return _classes(self.targets, rows)
         return torch.from_numpy(self.targets[rows])
+
+    def beyond(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """``unread`` (rows, U) int64: the classes of the words that were cut off; nothing where none was in all the split."""
+        return {} if self.unread is None else {"unread": _classes(self.unread, rows)}
 
     def digest(self) -> str:
         """What tells these rows from others, as far as a model sees it."""
@@ -199,6 +203,12 @@ class TextRows:
         """(classes,) texts, or tokens, of each class."""
         codes = self.targets.flat - 1 if isinstance(self.targets, TokenStore) else self.targets
         return tuple(np.bincount(codes[codes >= 0], minlength=classes).tolist())
+
+
+def _classes(codes: TokenStore, rows: np.ndarray) -> Tensor:
+    """(rows, S) int64: classes counted from 0, −100 where nothing is said."""
+    classes = codes.padded(rows) - 1
+    return classes.masked_fill(classes < 0, NOTHING)
 
 
 def spec_of(
@@ -248,7 +258,7 @@ class TextSource:
         for rows in self._epochs.mine(order):
             part = self.parts[order.split]
             batch = {"input": part.input(rows), "target": part.target(rows), "index": torch.from_numpy(rows)}
-            yield {name: values.to(self._device) for name, values in batch.items()}
+            yield {name: values.to(self._device) for name, values in (batch | part.beyond(rows)).items()}
 
     def digests(self) -> dict[str, str]:
         """What tells the rows of each split, texts and what is said of them, from others in the same lines."""

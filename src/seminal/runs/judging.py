@@ -108,7 +108,8 @@ def evaluate(ask: EvalAsk) -> int:
         found, signature = answering.evaluated(folder, written, said, ask.threshold)
         metrics = recipe.task.summary(scored(model, source, recipe, order)) | found
     elif source.spec.kind == "tagged":
-        metrics = recipe.task.summary(scored(model, source, recipe, order))
+        sums = scored(model, source, recipe, order)
+        metrics = recipe.task.summary(sums) | text_predictions.word_counts(sums)
         _write_csv(path, text_scores.HEAD, text_predictions.tagged(model, source, recipe, order))
     else:
         metrics = _of_rows(path, model, source, recipe, order, ten_crop=ask.ten_crop)
@@ -124,7 +125,8 @@ def evaluate(ask: EvalAsk) -> int:
     for note in source.spec.notes if ask.data else ():  # what was left out; of text: what is unknown, what was cut
         say("", note)
     for name, value in metrics.items():
-        say(name, f"{value:.2%}" if name in PERCENT else f"{value:.5g}")
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+        say(name, f"{value:.2%}" if name in PERCENT else shown)
     if signature:
         say("signature", signature)
     if source.spec.kind not in ("stream", "documents"):

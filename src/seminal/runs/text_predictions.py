@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from seminal.core import Encoder, Order, Recipe, Source, UserError
+from seminal.core import Encoder, Order, Recipe, Source, Sums, UserError
 from seminal.data.labelled import LabelledEncoder
 from seminal.data.labelled_columns import texts_of
 from seminal.data.labelled_table import text_table
@@ -94,14 +94,26 @@ def _in_line(pairs: list[tuple[str, str]]) -> str:
 
 
 def tagged(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> list[list[str]]:
-    """A line for each sentence: its name, its words, their true labels, the predicted ones."""
+    """A line for each sentence, in the order of the file: its name, its words, their true labels, the predicted ones
+    (`UNSEEN` for a word that was cut off)."""
     assert isinstance(source, TextSource)
-    table, classes = [], source.spec.classes
+    table: dict[int, list[str]] = {}
     for batch, found in predicted(model, source, recipe, order):
         for i, row in enumerate(batch["index"].tolist()):
             real = batch["target"][i] != NOTHING
-            labels = [
-                " ".join(classes[c] for c in column[i][real].tolist()) for column in (batch["target"], found["label"])
-            ]
-            table.append([source.name(order.split, row), source.parts[order.split].texts[row], *labels])
-    return table
+            true, said = (_called(column[i][real], source) for column in (batch["target"], found["label"]))
+            cut = _called(batch["unread"][i], source) if "unread" in batch else []
+            texts = " ".join([*true, *cut]), " ".join([*said, *[UNSEEN] * len(cut)])
+            table[row] = [source.name(order.split, row), source.parts[order.split].texts[row], *texts]
+    return [table[row] for row in sorted(table)]
+
+
+def _called(codes: Tensor, source: Source) -> list[str]:
+    """The names of classes (S,), without those that stand for nothing."""
+    return [source.spec.classes[code] for code in codes.tolist() if code != NOTHING]
+
+
+def word_counts(sums: Sums) -> dict[str, int]:
+    """How many words a score is about, and how many of them were cut off; nothing where none was."""
+    words, cut = int(sums["words"]), int(sums["words"] - sums["tokens"])
+    return {"words": words, "words_cut": cut} if cut else {}

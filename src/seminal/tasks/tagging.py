@@ -3,6 +3,9 @@
 Spans are read as seqeval and CoNLL's own script do, from labels such as B-PER and I-PER in any of their dialects: a span
 begins at B or S, where the type changes, or after O, E and S; it goes on through I and E of the same type. A span counts
 as found where its first token, its last one and its type are all right (Tjong Kim Sang and De Meulder 2003, Sec. 2.4).
+
+Words that were cut off, because their sentence is longer than what the model reads, count as wrong, and a span with such a
+word as not found: else a run that reads less of each sentence would look better.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ Span = tuple[str, int, int]  # type, first token, last token
 @dataclass(frozen=True)
 class Tagging:
     """``batch["input"]`` (B, S) and ``batch["target"]`` (B, S), −100 where nothing is to be said; the model gives logits
-    (B, S, classes)."""
+    (B, S, classes). ``batch["unread"]`` (B, U), where it is there: the classes of the words that were cut off behind."""
 
     classes: tuple[str, ...] = ()
     label_smoothing: float = 0.0  # ε: the target is (1 − ε) · one-hot + ε / classes
@@ -59,21 +62,25 @@ class Tagging:
         yield Turn("model", loss, (target != NOTHING).sum())
 
     def score(self, model: nn.Module, batch: Batch) -> Sums:
-        """The loss is the plain one, without label smoothing. ``spans`` (3,): right, found and true ones."""
+        """The loss is the plain one, without label smoothing. ``tokens``: those that the model reads; ``words``: all.
+        ``spans`` (3,): right, found and true ones."""
         target = batch["target"]
+        unread = batch.get("unread", target[:, :0])
         logits = model(batch["input"])
         found = logits.argmax(-1)
+        tokens = (target != NOTHING).sum().double()
         return {
-            "tokens": (target != NOTHING).sum().double(),
+            "tokens": tokens,
+            "words": tokens + (unread != NOTHING).sum(),
             "loss": _losses(logits, target).sum().double(),
             "hits": (found == target).sum().double(),
-            "spans": self._spans(found, target).to(target.device),
+            "spans": self._spans(found, target, unread).to(target.device),
         }
 
     def summary(self, sums: Sums) -> dict[str, float]:
-        """``loss`` in nats per token, ``accuracy`` of tokens; of spans, ``precision``, ``recall`` and ``f1`` over all types.
-        A share of nothing is 0."""
-        told = {"loss": float(sums["loss"] / sums["tokens"]), "accuracy": float(sums["hits"] / sums["tokens"])}
+        """``loss`` in nats per token that is read, ``accuracy`` of all words; of spans, ``precision``, ``recall`` and ``f1``
+        over all types. A share of nothing is 0."""
+        told = {"loss": float(sums["loss"] / sums["tokens"]), "accuracy": float(sums["hits"] / sums["words"])}
         if not self.marks_spans:
             return told
         right, found, true = sums["spans"].tolist()
@@ -87,13 +94,15 @@ class Tagging:
         unsaid = ~batch["first"] if "first" in batch else batch["input"] == PAD
         return {"label": best.indices.masked_fill(unsaid, NOTHING), "probability": best.values.masked_fill(unsaid, 0)}
 
-    def _spans(self, found: Tensor, target: Tensor) -> Tensor:
+    def _spans(self, found: Tensor, target: Tensor, unread: Tensor) -> Tensor:
         sums = torch.zeros(3, dtype=torch.float64)
         if not self.marks_spans:
             return sums
-        for mine, true in zip(found.tolist(), target.tolist(), strict=True):
+        for mine, true, cut in zip(found.tolist(), target.tolist(), unread.tolist(), strict=True):
             real = [place for place, code in enumerate(true) if code != NOTHING]
-            ours, theirs = (set(spans([self.classes[row[place]] for place in real])) for row in (mine, true))
+            beyond = [self.classes[code] for code in cut if code != NOTHING]
+            ours = set(spans([self.classes[mine[place]] for place in real]))
+            theirs = set(spans([*(self.classes[true[place]] for place in real), *beyond]))
             sums += torch.tensor([len(ours & theirs), len(ours), len(theirs)])
         return sums
 

@@ -71,6 +71,19 @@ def own(change: Change = lambda folder: None) -> Change:
     return make
 
 
+def several_labels() -> Change:
+    """The folder ``theirs`` with a head that tells each of two labels by itself."""
+
+    def change(place: Path) -> None:
+        config = bert.Config(vocabulary=len(TOKENS), layers=1, width=8, inner=16, heads=2, longest=16, head="class")
+        state = to_theirs("huggingface", bert.Bert(config).state_dict(), "bert", config)
+        save_file({name: value.clone() for name, value in state.items()}, place / "model.safetensors")
+        settings = config_for("huggingface", "bert", config) | {"problem_type": "multi_label_classification"}
+        (place / "config.json").write_text(json.dumps(settings))
+
+    return theirs(change=change)
+
+
 # what was done, what was typed, parts of the answer, what lies in the folder
 BERTS: list[tuple[str, str, tuple[str, ...], Change]] = [
     (
@@ -117,6 +130,24 @@ BERTS: list[tuple[str, str, tuple[str, ...], Change]] = [
         text("words.conll", "Anna B-PER\nlives\nhere O\n\n" * 9),
     ),
     (
+        "a column of words with their tags, by its number",
+        "train bert words.conll --target 1",
+        ("--target", "words.conll", "last column"),
+        text("words.conll", "Anna B-PER\nlives O\nhere O\n\n" * 9),
+    ),
+    (
+        "a column of questions",
+        "train bert squad.json --target answers",
+        ("--target", "squad.json", "SQuAD"),
+        text("squad.json", squad()),
+    ),
+    (
+        "another column for the right ending",
+        "train bert swag.csv --target gold",
+        ("--target", "swag.csv", "`label`"),
+        text("swag.csv", "context,choice0,choice1,label,gold\nOnce upon,a time,a hill,0,1\n" * 9),
+    ),
+    (
         "a class that training never saw",
         "train bert films",
         ("val.tsv", "`so so`"),
@@ -133,6 +164,12 @@ BERTS: list[tuple[str, str, tuple[str, ...], Change]] = [
         "import theirs --as bert",
         (f"{len(TOKENS) + 2}", f"{len(TOKENS)}"),
         theirs([*TOKENS, "more", "words"]),
+    ),
+    (
+        "a head for several labels of one text",
+        "import theirs --as bert",
+        ("multi_label_classification", "several labels"),
+        several_labels(),
     ),
     ("a sentence without a hidden word", 'fill runs/own "once upon a time"', ("[MASK]",), own()),
     ("a hidden word of a model of pictures", 'fill run "a [MASK]"', ("run", "hidden words"), of_pictures()),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from command_line import Said, typed
+from command_line import Said, done, typed
 from pictures_on_disk import save
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,3 +99,16 @@ def test_a_picture_alone_or_none_that_is_usable(place: Path) -> None:
     )
     assert none.code == 2
     assert "none of the 2 files is a usable picture" in told(none)
+
+
+def test_a_class_called_as_a_field_of_ours_takes_no_place_of_it(tmp_path: Path) -> None:
+    """The text was overwritten in JSON, and two columns of the CSV had one name."""
+    rows = "".join(f"{'good' if i % 2 else 'bad'} film {i}\t{('input', 'predicted')[i % 2]}\n" for i in range(40))
+    (tmp_path / "set.tsv").write_text("text\tlabel\n" + rows, encoding="utf-8")
+    done("train", "bag", "set.tsv", "--epochs", "1", "--name", "own", "--device", "cpu", folder=tmp_path)
+    found = json.loads(done("predict", "runs/own", "a good film", "--json", folder=tmp_path))
+    assert found["input"] == "a good film"
+    assert {"p(input)", "p(predicted)"} < set(found)
+    done("predict", "runs/own", "a good film", "--csv", "out.csv", folder=tmp_path)
+    head = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert len(set(head)) == len(head)

@@ -57,6 +57,11 @@ def encoder_for(config: Any, text: Vocabulary, spec: DataSpec, *, pairs: bool) -
 def spec_for(name: str, config: Any, told: Mapping[str, Any], classes: str | None) -> DataSpec:
     """Data that are not there, of the form that the head was made for: one row of each split. ``classes`` are the names
     that the user gave; of a choice they tell how many endings there are."""
+    if told.get("problem_type") == "multi_label_classification":
+        raise UserError(
+            "config.json says problem_type multi_label_classification: each label is true or not by itself. No head here "
+            "tells several labels of one text; give weights with another head, or without one."
+        )
     one = {"train": 1, "val": 1}
     sizes, longest = {"text": config.vocabulary}, {"text": config.longest}
     names = _names(config, told) if classes is None else _given(config, classes)

@@ -331,18 +331,23 @@ def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> 
             ranked = sorted(answer.items(), key=lambda pair: -pair[1])[: ask.top] if classes else list(answer.items())
             told = [digits(value, std) for value, std in zip_longest(answer.values(), scale, fillvalue=1.0)]
             if as_json:
-                print(json.dumps({"input": name, **dict(ranked)}, ensure_ascii=False))
+                print(json.dumps({"input": name, **_beside(dict(ranked))}, ensure_ascii=False))
             else:
                 said = (f"{key} {v:.1%}" for key, v in ranked) if classes else map(" ".join, zip(answer, told))
                 print(f"{name}  " + "  ".join(said))
             if ask.csv_file:
-                head = ["input", *["predicted"] * classes, *answer]
+                head = ["input", *["predicted"] * classes, *_beside(answer)]
                 lines.append([name, *[ranked[0][0]] * classes, *told])
     if bad:
         kind = "files" if isinstance(encoder_of(folder), ImageEncoder) else "rows"
         say("note", skipped(bad, total, "skip", kind), out=console(sys.stderr))
     if ask.csv_file:
         _write_csv(Path(ask.csv_file), head, [line + [""] * (len(head) - len(line)) for line in lines])
+
+
+def _beside(answer: dict[str, float]) -> dict[str, float]:
+    """With other names for classes and targets that are called as a field of ours is: ``p(input)``."""
+    return {f"p({name})" if name in ("input", "predicted", "left_out") else name: v for name, v in answer.items()}
 
 
 def _has_classes(plan: Plan) -> bool:

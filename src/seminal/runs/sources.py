@@ -19,6 +19,12 @@ from seminal.runs.text_forms import TASKS, form_of, is_tagged, words, written_fo
 WORKBOOKS = (".xlsx", ".xls", ".ods")  # refused, by the reader of tables, which says how to go on
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 BUNDLED = ("digits", "iris", "wine", "breast-cancer", "diabetes")
+KNOWN_PLACES = {  # where each form of text has what is to be said
+    "documents": "which has no columns",
+    "tagged": "whose labels stand in the last column (of CoNLL-U in the fourth)",
+    "questions": "whose fields are those of SQuAD",
+    "choices": "whose right ending stands in the column `label`, `answer` or `target`",
+}
 SMALL = 96  # pictures that all have one size up to this are kept as they are, whatever size the paper used
 
 
@@ -98,6 +104,7 @@ def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Kno
     from seminal.data import labelled, tagged
 
     if is_tagged(path):
+        _refuse_named(ask, path, "tagged")
         _refuse_other_labels(path, known, tagged.TaggedEncoder, "a label for each word")
         return tagged.read(path, reading, TextAsk(split, ask.vocab_size, ask.on_bad_file, known), device)
     _refuse_other_labels(path, known, labelled.LabelledEncoder, "a label for each text")
@@ -113,6 +120,16 @@ def _refuse_columns(ask: DataAsk, path: Path) -> None:
         raise UserError(
             f"{flag} is about labels, and this model reads {path.name} as plain text: leave it out, or train a model that "
             "learns from labels, such as `lstm`, `gpt` or `bert`."
+        )
+
+
+def _refuse_named(ask: DataAsk, path: Path, form: str) -> None:
+    """Columns are named where a table of labelled texts is read, and nowhere else."""
+    flag = "--text" if ask.source is not None else "--target" if ask.target is not None else ""
+    if flag and form != "labelled":
+        raise UserError(
+            f"{flag} names a column, and {path.name} is {words(form)}, {KNOWN_PLACES[form]}: leave it out, or give a file "
+            "that is written so."
         )
 
 
@@ -140,6 +157,7 @@ def _of_any_form(
     if known is not None and known.whole and not isinstance(known.encoder, encoders[form]):
         own = next(words(name) for name, kind in encoders.items() if isinstance(known.encoder, kind))
         raise UserError(f"{path.name} is {words(form)}, and the run learned from {own}: give data of the same form.")
+    _refuse_named(ask, path, form)
     size, bad = ask.vocab_size, ask.on_bad_file
     if form == "documents" and reading.labels:
         if known is not None and not isinstance(known.encoder, stream.StreamEncoder):

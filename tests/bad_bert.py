@@ -60,6 +60,17 @@ def theirs(tokens: Sequence[str] = TOKENS, change: Callable[[Path], object] = la
     return make
 
 
+def several(place: Path) -> None:
+    """Weights of Hugging Face that tell any number of classes of a text."""
+    config = bert.Config(
+        vocabulary=len(TOKENS), layers=1, width=8, inner=16, heads=2, longest=16, head="class", outputs=3
+    )
+    state = to_theirs("huggingface", bert.Bert(config).state_dict(), "bert", config)
+    save_file({name: value.clone() for name, value in state.items()}, place / "model.safetensors")
+    (place / "config.json").write_text(json.dumps(config_for("huggingface", "bert", config)))
+    setting("problem_type", "multi_label_classification")(place)
+
+
 def own(change: Change = lambda folder: None) -> Change:
     """The same, and a run ``runs/own`` of it."""
 
@@ -127,6 +138,37 @@ BERTS: list[tuple[str, str, tuple[str, ...], Change]] = [
         "train bert swag.csv --task choice",
         ("swag.csv", "choice0"),
         text("swag.csv", "context,label\nOnce upon,0\n" * 9),
+    ),
+    (
+        "a column of questions",
+        "train bert squad.json --target answers",
+        ("--target", "squad.json", "questions"),
+        text("squad.json", squad()),
+    ),
+    ("a column of plain text", "train bert story.txt --text a", ("--text", "no columns"), text("story.txt", STORY)),
+    (
+        "another column of words",
+        "train bert words.conll --text 2",
+        ("--text", "words.conll", "first column"),
+        text("words.conll", "Anna NNP B-PER\nlives VBZ O\n\n" * 9),
+    ),
+    (
+        "a column of tags that is not there",
+        "train bert words.conll --target 4",
+        ("--target 4", "words.conll", "3 columns"),
+        text("words.conll", "Anna NNP B-PER\nlives VBZ O\n\n" * 9),
+    ),
+    (
+        "a column of labels that a choice has not",
+        "train bert swag.csv --target gold",
+        ("swag.csv", "`gold`"),
+        text("swag.csv", "context,choice0,choice1,label\nOnce upon,a time,a house,0\n" * 9),
+    ),
+    (
+        "weights that tell several classes of a text",
+        "import theirs --as bert",
+        ("`multi_label_classification`", "exactly one class"),
+        theirs(change=several),
     ),
     (
         "a vocabulary that does not fit the weights",

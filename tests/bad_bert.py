@@ -60,6 +60,17 @@ def theirs(tokens: Sequence[str] = TOKENS, change: Callable[[Path], object] = la
     return make
 
 
+def several(place: Path) -> None:
+    """Weights of Hugging Face that tell any number of classes of a text."""
+    config = bert.Config(
+        vocabulary=len(TOKENS), layers=1, width=8, inner=16, heads=2, longest=16, head="class", outputs=3
+    )
+    state = to_theirs("huggingface", bert.Bert(config).state_dict(), "bert", config)
+    save_file({name: value.clone() for name, value in state.items()}, place / "model.safetensors")
+    (place / "config.json").write_text(json.dumps(config_for("huggingface", "bert", config)))
+    setting("problem_type", "multi_label_classification")(place)
+
+
 def own(change: Change = lambda folder: None) -> Change:
     """The same, and a run ``runs/own`` of it."""
 
@@ -69,19 +80,6 @@ def own(change: Change = lambda folder: None) -> Change:
         change(folder)
 
     return make
-
-
-def several_labels() -> Change:
-    """The folder ``theirs`` with a head that tells each of two labels by itself."""
-
-    def change(place: Path) -> None:
-        config = bert.Config(vocabulary=len(TOKENS), layers=1, width=8, inner=16, heads=2, longest=16, head="class")
-        state = to_theirs("huggingface", bert.Bert(config).state_dict(), "bert", config)
-        save_file({name: value.clone() for name, value in state.items()}, place / "model.safetensors")
-        settings = config_for("huggingface", "bert", config) | {"problem_type": "multi_label_classification"}
-        (place / "config.json").write_text(json.dumps(settings))
-
-    return theirs(change=change)
 
 
 # what was done, what was typed, parts of the answer, what lies in the folder
@@ -130,24 +128,6 @@ BERTS: list[tuple[str, str, tuple[str, ...], Change]] = [
         text("words.conll", "Anna B-PER\nlives\nhere O\n\n" * 9),
     ),
     (
-        "a column of words with their tags, by its number",
-        "train bert words.conll --target 1",
-        ("--target", "words.conll", "last column"),
-        text("words.conll", "Anna B-PER\nlives O\nhere O\n\n" * 9),
-    ),
-    (
-        "a column of questions",
-        "train bert squad.json --target answers",
-        ("--target", "squad.json", "SQuAD"),
-        text("squad.json", squad()),
-    ),
-    (
-        "another column for the right ending",
-        "train bert swag.csv --target gold",
-        ("--target", "swag.csv", "`label`"),
-        text("swag.csv", "context,choice0,choice1,label,gold\nOnce upon,a time,a hill,0,1\n" * 9),
-    ),
-    (
         "a class that training never saw",
         "train bert films",
         ("val.tsv", "`so so`"),
@@ -160,16 +140,41 @@ BERTS: list[tuple[str, str, tuple[str, ...], Change]] = [
         text("swag.csv", "context,label\nOnce upon,0\n" * 9),
     ),
     (
+        "a column of questions",
+        "train bert squad.json --target answers",
+        ("--target", "squad.json", "questions"),
+        text("squad.json", squad()),
+    ),
+    ("a column of plain text", "train bert story.txt --text a", ("--text", "no columns"), text("story.txt", STORY)),
+    (
+        "another column of words",
+        "train bert words.conll --text 2",
+        ("--text", "words.conll", "first column"),
+        text("words.conll", "Anna NNP B-PER\nlives VBZ O\n\n" * 9),
+    ),
+    (
+        "a column of tags that is not there",
+        "train bert words.conll --target 4",
+        ("--target 4", "words.conll", "3 columns"),
+        text("words.conll", "Anna NNP B-PER\nlives VBZ O\n\n" * 9),
+    ),
+    (
+        "a column of labels that a choice has not",
+        "train bert swag.csv --target gold",
+        ("swag.csv", "`gold`"),
+        text("swag.csv", "context,choice0,choice1,label\nOnce upon,a time,a house,0\n" * 9),
+    ),
+    (
+        "weights that tell several classes of a text",
+        "import theirs --as bert",
+        ("`multi_label_classification`", "exactly one class"),
+        theirs(change=several),
+    ),
+    (
         "a vocabulary that does not fit the weights",
         "import theirs --as bert",
         (f"{len(TOKENS) + 2}", f"{len(TOKENS)}"),
         theirs([*TOKENS, "more", "words"]),
-    ),
-    (
-        "a head for several labels of one text",
-        "import theirs --as bert",
-        ("multi_label_classification", "several labels"),
-        several_labels(),
     ),
     ("a sentence without a hidden word", 'fill runs/own "once upon a time"', ("[MASK]",), own()),
     ("a hidden word of a model of pictures", 'fill run "a [MASK]"', ("run", "hidden words"), of_pictures()),

@@ -193,6 +193,16 @@ def test_other_data_are_refused():
         Choice().fitted(DataSpec("films", "labelled", {"train": 3}, classes=("a", "b")))
 
 
+def test_the_user_says_which_column_holds_the_right_ending(tmp_path: Path):
+    lines = ["context,choice0,choice1,label,gold", *(f"a house,b,c,0,{row % 2}" for row in range(30))]
+    (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
+    for target, right in ((None, {0}), ("gold", {0, 1})):
+        source = read(tmp_path / "x.csv", READING, TextAsk(target=target))
+        assert set(source.parts["train"].targets.tolist()) == right
+    with pytest.raises(UserError, match=r"x\.csv has no column `glod`; the nearest is `gold`"):
+        read(tmp_path / "x.csv", READING, TextAsk(target="glod"))
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_choices_from_end_to_end(tmp_path: Path):
     swag(tmp_path / "swag" / "train.csv", 160)

@@ -110,6 +110,24 @@ def test_universal_dependencies(tmp_path: Path):
     assert Tagging().fitted(source.spec).goal.metric == "accuracy"
 
 
+def test_the_user_says_which_column_holds_the_labels(tmp_path: Path):
+    text = "Anna NNP B-NP B-PER\nsings VBZ B-VP O\n\nOslo NNP B-NP B-LOC\n\n" * 6
+    path = conll(tmp_path / "x.conll", text)
+    found = {target: read(path, READING, TextAsk(target=target)).spec.classes for target in (None, "2", "3", "4")}
+    assert found["2"] == ("NNP", "VBZ")
+    assert found["3"] == ("B-NP", "B-VP")
+    assert found["4"] == found[None] == ("B-LOC", "B-PER", "O")
+    for wrong in ("1", "5", "pos"):
+        with pytest.raises(UserError, match=f"--target {wrong} is no column of labels of x.conll, which has 4 columns"):
+            read(path, READING, TextAsk(target=wrong))
+    tree = "1\tAnna\t_\tPROPN\tNNP" + "\t_" * 5 + "\n2\tsings\t_\tVERB\tVBZ" + "\t_" * 5 + "\n\n"
+    path = conll(tmp_path / "x.conllu", tree * 12)
+    for target, classes in ((None, ("PROPN", "VERB")), ("xpos", ("NNP", "VBZ")), ("5", ("NNP", "VBZ"))):
+        assert read(path, READING, TextAsk(target=target)).spec.classes == classes
+    with pytest.raises(UserError, match=r"by its number, from 3 to 10, or by its name \(LEMMA, UPOS, XPOS"):
+        read(path, READING, TextAsk(target="FORM"))
+
+
 def test_long_sentences_are_cut_and_told(tmp_path: Path):
     source = read(conll(tmp_path / "x.conll"), replace(READING, longest=4), TextAsk())
     assert source.spec.longest == {"text": 4}

@@ -274,7 +274,9 @@ def _train(train: argparse.ArgumentParser) -> None:
 
     data = train.add_argument_group("data")
     data.add_argument(
-        "--target", metavar="COLUMN", help="the column of a table to predict; or the language to write (de)"
+        "--target",
+        metavar="COLUMN",
+        help="the column of a table to predict, of CoNLL its number; or the language to write (de)",
     )
     data.add_argument(
         "--source",

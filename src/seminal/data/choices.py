@@ -20,6 +20,7 @@ from seminal.data import lines as text_lines
 from seminal.data.labelled_columns import listed
 from seminal.data.labelled_table import ENDINGS, TextTable, text_table
 from seminal.data.split import Holdout
+from seminal.data.table_file import nearest
 from seminal.data.text_rows import (
     CHUNK,
     TextAsk,
@@ -115,7 +116,7 @@ def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> Tex
     """
     notes: list[str] = []
     known = ask.known
-    parts = _parts(files_in(path, ENDINGS, known), ask.on_bad_row, notes)
+    parts = _parts(files_in(path, ENDINGS, known), ask, notes)
     first = next(iter(parts.values()))
     if "val" not in parts and not (known and known.whole):
         marks = (ask.split or Holdout(0.1)).assign(first.labels, stratify=False)
@@ -133,14 +134,14 @@ def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> Tex
     )
 
 
-def _parts(files: Mapping[str, Path], on_bad_row: str, notes: list[str]) -> dict[str, Choices]:
+def _parts(files: Mapping[str, Path], ask: TextAsk, notes: list[str]) -> dict[str, Choices]:
     parts: dict[str, Choices] = {}
     wanted: int | None = None  # all files have as many endings as the first
     for split, file in files.items():
-        if parts and split != "val" and _column(text_table(file), LABELS) is None:
+        if parts and split != "val" and _column(text_table(file), _label_names(ask.target)) is None:
             notes.append(f"{file.name} left out: it has no labels")
             continue
-        parts[split] = choices_in(file, on_bad_row, notes, wanted)
+        parts[split] = choices_in(file, ask.on_bad_row, notes, wanted, target=ask.target)
         wanted = len(parts[split].names)
     return parts
 
@@ -177,11 +178,23 @@ def has_choices(line: str) -> bool:
     return len({found.group() for found in ENDING.finditer(line)}) > 1
 
 
-def choices_in(path: Path, on_bad_row: str, notes: list[str], wanted: int | None, *, labelled: bool = True) -> Choices:
-    """The rows of a file that are whole; the others are refused or told. ``wanted``: so many endings."""
+def choices_in(
+    path: Path,
+    on_bad_row: str,
+    notes: list[str],
+    wanted: int | None,
+    *,
+    labelled: bool = True,
+    target: str | None = None,
+) -> Choices:
+    """The rows of a file that are whole; the others are refused or told. ``wanted``: so many endings; ``target``: the
+    column of the right ending's number, as the user calls it."""
     table = text_table(path)
+    if target is not None and target not in table.names:
+        near = nearest(target, table.names)
+        raise UserError(f"{table.place} has no column `{target}`{near}. Its first line has {listed(table.names)}.")
     endings = [place for place, name in enumerate(table.names) if ENDING.fullmatch(name)]
-    beginning, common, label = (_column(table, names) for names in (BEGINNINGS, (COMMON,), LABELS))
+    beginning, common, label = (_column(table, names) for names in (BEGINNINGS, (COMMON,), _label_names(target)))
     if len(endings) < 2 or beginning is None or (labelled and label is None):
         raise UserError(
             f"{table.place} has {listed(table.names)}: a choice needs the columns context, choice0, choice1 …"
@@ -215,6 +228,11 @@ def choices_in(path: Path, on_bad_row: str, notes: list[str], wanted: int | None
         raise UserError(f"{table.place} has no row: is it the right file?")
     beginnings, texts, labels, numbers = zip(*kept)
     return Choices(beginnings, texts, names, np.array(labels, dtype=np.int64), np.array(numbers), table.place)
+
+
+def _label_names(target: str | None) -> Sequence[str]:
+    """What the column of labels may be called."""
+    return LABELS if target is None else (target,)
 
 
 def _label(cell: str, names: Sequence[str]) -> int | None:

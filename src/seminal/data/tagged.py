@@ -1,7 +1,8 @@
 """Texts with a label for each word: a word on each line, its label in the last column, an empty line between sentences.
 
 This is the form of CoNLL's shared tasks (``-DOCSTART-`` lines are left out). Files that end in ``.conllu`` (Universal
-Dependencies) have words in the second column and parts of speech in the fourth. A folder holds ``train.…``, ``val.…`` and
+Dependencies) have words in the second column and parts of speech in the fourth. The user may name another column of labels:
+by its number, counted from 1, or by its name in CoNLL-U. A folder holds ``train.…``, ``val.…`` and
 any test sets; ``.gz`` may follow. See `seminal.data.text_rows` for batches.
 
 A token stands for each word; where texts are framed (`Reading.framed`) words are cut into pieces, and what is to be said of
@@ -42,6 +43,7 @@ from seminal.data.vocabulary import Vocabulary, counted, learned
 
 ENDINGS = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".conllu", ".txt", ".tsv")
 DOCUMENT = "-DOCSTART-"
+UNIVERSAL = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")  # columns of CoNLL-U
 FRAME = 2  # tokens around a framed text
 WITHIN = "\N{NO-BREAK SPACE}"  # in place of a space within a word, where words stand between spaces
 LEAST = 2  # words that training shows less often are unknown, so that an unknown word is nothing new to the model
@@ -115,7 +117,7 @@ def read(path: Path, reading: Reading, ask: TextAsk, device: str = "cpu") -> Tex
     """
     notes: list[str] = []
     known, files = ask.known, files_in(path, ENDINGS, ask.known)
-    parts = {split: _sentences(file, ask.on_bad_row, notes) for split, file in files.items()}
+    parts = {split: _sentences(file, ask, notes) for split, file in files.items()}
     if "val" not in parts and not (known and known.whole):
         marks = (ask.split or Holdout(0.1)).assign(np.zeros(len(parts["train"].words)), stratify=False)
         parts = divided(parts, marks, "sentences", notes)
@@ -197,8 +199,9 @@ def _known_classes(parts: Mapping[str, Sentences], classes: Sequence[str]) -> li
 # ------------------------------------------------------------------------------------------------------------ the files
 
 
-def _sentences(path: Path, on_bad_row: str, notes: list[str]) -> Sentences:
+def _sentences(path: Path, ask: TextAsk, notes: list[str]) -> Sentences:
     """The sentences of a file that are whole; the others are refused or told."""
+    on_bad_row = ask.on_bad_row
     words: list[list[str]] = []
     labels: list[list[str]] = []
     numbers: list[int] = []
@@ -206,15 +209,16 @@ def _sentences(path: Path, on_bad_row: str, notes: list[str]) -> Sentences:
     universal = text_lines.bare(path).suffix.lower() == ".conllu"
     width = 0
     for number, sentence in _blocks(path):
-        rows = _universal(sentence) if universal else sentence
+        rows = _universal(sentence, _place(path, ask.target or "UPOS", 10, UNIVERSAL)) if universal else sentence
         width = width or (len(rows[0]) if rows else 0)
         counts = [len(cells) if cells[-1] else 1 for cells in rows]  # a tab with nothing behind it brings no label
         wrong = next(((n, count) for n, count in enumerate(counts) if count != width or count < 2), None)
         if wrong:
             bad.append((number + wrong[0], _wrong(wrong[1], width)))
         elif rows:
+            label = -1 if universal or ask.target is None else _place(path, ask.target, width, ())
             words.append([cells[0] for cells in rows])
-            labels.append([cells[-1] for cells in rows])
+            labels.append([cells[label] for cells in rows])
             numbers.append(number)
     if bad and (on_bad_row == "refuse" or not words):
         more = f" (and {len(bad) - 1} more sentences are bad)" if len(bad) > 1 else ""
@@ -234,7 +238,7 @@ def _sentences(path: Path, on_bad_row: str, notes: list[str]) -> Sentences:
 def sentences_in(path: Path) -> list[str]:
     """The words of each sentence with spaces between: labels may stand beside them, and are not read."""
     universal = text_lines.bare(path).suffix.lower() == ".conllu"
-    blocks = (_universal(block) if universal else block for _, block in _blocks(path))
+    blocks = (_universal(block, 1) if universal else block for _, block in _blocks(path))
     return [" ".join(cells[0].replace(" ", WITHIN) for cells in rows) for rows in blocks if rows]
 
 
@@ -254,11 +258,26 @@ def _blocks(path: Path) -> Iterator[tuple[int, list[list[str]]]]:
         yield first, block
 
 
-def _universal(block: list[list[str]]) -> list[list[str]]:
-    """Words and parts of speech of a sentence in CoNLL-U: without comments, and without words that span or stand between
-    others."""
+def _place(path: Path, target: str, width: int, names: Sequence[str]) -> int:
+    """The column of labels that the user asks for, by its number or by one of the names."""
+    first = 2 if names else 1  # behind the words
+    if target.upper() in names[first:]:
+        return names.index(target.upper())
+    if target.isdecimal() and first < int(target) <= width:
+        return int(target) - 1
+    known = f", or by its name ({', '.join(names[first:])})" if names else ""
+    usual = "the fourth, UPOS" if names else "the last"
+    raise UserError(
+        f"--target {target} is no column of labels of {path.name}, which has {width} columns. Name it by its number, from "
+        f"{first + 1} to {width}{known}; without --target {usual} is read."
+    )
+
+
+def _universal(block: list[list[str]], place: int) -> list[list[str]]:
+    """Words and labels (parts of speech, where the user asks for no other column) of a sentence in CoNLL-U: without
+    comments, and without words that span or stand between others."""
     rows = [cells for cells in block if not cells[0].startswith("#")]
-    return [[cells[1], cells[3]] if len(cells) == 10 else cells[:1] for cells in rows if cells[0].isdecimal()]
+    return [[cells[1], cells[place]] if len(cells) == 10 else cells[:1] for cells in rows if cells[0].isdecimal()]
 
 
 def _wrong(found: int, width: int) -> str:

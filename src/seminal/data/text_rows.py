@@ -76,6 +76,7 @@ class TextAsk:
     vocabulary: int | None = None  # tokens, exactly
     on_bad_row: str = "refuse"
     known: Known | None = None
+    target: str | None = None  # the column of the labels, where the usual one is not meant
 
 
 def files_in(path: Path, endings: Sequence[str], known: Known | None) -> dict[str, Path]:

@@ -57,10 +57,11 @@ def encoder_for(config: Any, text: Vocabulary, spec: DataSpec, *, pairs: bool) -
 def spec_for(name: str, config: Any, told: Mapping[str, Any], classes: str | None) -> DataSpec:
     """Data that are not there, of the form that the head was made for: one row of each split. ``classes`` are the names
     that the user gave; of a choice they tell how many endings there are."""
-    if told.get("problem_type") == "multi_label_classification":
+    if config.head == "class" and told.get("problem_type") == "multi_label_classification":
         raise UserError(
-            "config.json says problem_type multi_label_classification: each label is true or not by itself. No head here "
-            "tells several labels of one text; give weights with another head, or without one."
+            "config.json says `multi_label_classification`: any number of classes may be true of one text. Here a text has "
+            "exactly one class, so each probability would be another than these weights were trained to say. Use them with "
+            "transformers."
         )
     one = {"train": 1, "val": 1}
     sizes, longest = {"text": config.vocabulary}, {"text": config.longest}

@@ -19,12 +19,6 @@ from seminal.runs.text_forms import TASKS, form_of, is_tagged, words, written_fo
 WORKBOOKS = (".xlsx", ".xls", ".ods")  # refused, by the reader of tables, which says how to go on
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 BUNDLED = ("digits", "iris", "wine", "breast-cancer", "diabetes")
-KNOWN_PLACES = {  # where each form of text has what is to be said
-    "documents": "which has no columns",
-    "tagged": "whose labels stand in the last column (of CoNLL-U in the fourth)",
-    "questions": "whose fields are those of SQuAD",
-    "choices": "whose right ending stands in the column `label`, `answer` or `target`",
-}
 SMALL = 96  # pictures that all have one size up to this are kept as they are, whatever size the paper used
 
 
@@ -104,9 +98,9 @@ def _text(ask: DataAsk, reading: Reading, path: Path, device: str, *, known: Kno
     from seminal.data import labelled, tagged
 
     if is_tagged(path):
-        _refuse_named(ask, path, "tagged")
         _refuse_other_labels(path, known, tagged.TaggedEncoder, "a label for each word")
-        return tagged.read(path, reading, TextAsk(split, ask.vocab_size, ask.on_bad_file, known), device)
+        _refuse_named(ask, path, "tagged", known)
+        return tagged.read(path, reading, TextAsk(split, ask.vocab_size, ask.on_bad_file, known, ask.target), device)
     _refuse_other_labels(path, known, labelled.LabelledEncoder, "a label for each text")
     asked_labels = labelled.LabelledAsk(ask.source, ask.target, split, ask.vocab_size, ask.on_bad_file, known)
     return labelled.read(path, reading, asked_labels, device)
@@ -123,14 +117,19 @@ def _refuse_columns(ask: DataAsk, path: Path) -> None:
         )
 
 
-def _refuse_named(ask: DataAsk, path: Path, form: str) -> None:
-    """Columns are named where a table of labelled texts is read, and nowhere else."""
-    flag = "--text" if ask.source is not None else "--target" if ask.target is not None else ""
-    if flag and form != "labelled":
-        raise UserError(
-            f"{flag} names a column, and {path.name} is {words(form)}, {KNOWN_PLACES[form]}: leave it out, or give a file "
-            "that is written so."
-        )
+def _refuse_named(ask: DataAsk, path: Path, form: str, known: Known | None) -> None:
+    """Columns that the user names, and that data of this form do not have."""
+    reads = {
+        "documents": "plain text, which has no columns",
+        "questions": "questions about texts, in which SQuAD's own keys tell what is what",
+        "tagged": "a word on each line, from its first column (of .conllu the second)",
+        "choices": "a beginning and its endings, in columns that are called sent1, sent2, ending0 … or context, choice0 …",
+    }
+    flag = "--source" if known is not None and known.whole else "--text"  # as `eval` and `train` call it
+    if ask.source is not None and form in reads:
+        raise UserError(f"{flag} names a column, and {path.name} is read as {reads[form]}. Leave {flag} out.")
+    if ask.target is not None and form in ("documents", "questions"):
+        raise UserError(f"--target names a column, and {path.name} is read as {reads[form]}. Leave --target out.")
 
 
 def _refuse_other_labels(path: Path, known: Known | None, encoder: type, holds: str) -> None:
@@ -157,7 +156,7 @@ def _of_any_form(
     if known is not None and known.whole and not isinstance(known.encoder, encoders[form]):
         own = next(words(name) for name, kind in encoders.items() if isinstance(known.encoder, kind))
         raise UserError(f"{path.name} is {words(form)}, and the run learned from {own}: give data of the same form.")
-    _refuse_named(ask, path, form)
+    _refuse_named(ask, path, form, known)
     size, bad = ask.vocab_size, ask.on_bad_file
     if form == "documents" and reading.labels:
         if known is not None and not isinstance(known.encoder, stream.StreamEncoder):
@@ -172,9 +171,9 @@ def _of_any_form(
     if form == "questions":
         return questions.read(path, reading, TextAsk(split, size, bad, known), device)
     if form == "choices":
-        return choices.read(path, reading, TextAsk(split, size, bad, known), device)
+        return choices.read(path, reading, TextAsk(split, size, bad, known, ask.target), device)
     if form == "tagged":
-        return tagged.read(path, reading, TextAsk(split, size, bad, known), device)
+        return tagged.read(path, reading, TextAsk(split, size, bad, known, ask.target), device)
     asked = labelled.LabelledAsk(ask.source, ask.target, split, size, bad, known, ask.task)
     return labelled.read(path, reading, asked, device)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import done, real, typed
+from command_line import done, real, table, typed
 from seminal.core import UserError
 from seminal.runs.typed_texts import clean, file_called
 
@@ -134,3 +134,20 @@ def test_predictions_for_other_files_of_one_name_are_kept_apart(home: Path):
 def test_a_name_that_is_taken_is_refused_before_anything_is_read(home: Path):
     said = typed("train", "bag", "no-such-file.tsv", *SMALL, "films", folder=home)
     assert (said.code, "films exists, and nothing is written over" in said.err) == (2, True), said
+
+
+
+def test_a_class_that_is_called_like_a_field_takes_nothing_away(home: Path):
+    names = ("input", "predicted", "p(input)", "other")
+    (home / "odd.tsv").write_text("text\tlabel\n" + "".join(f"film {name}\t{name}\n" * 12 for name in names))
+    done("train", "bag", "odd.tsv", *SMALL, "odd", folder=home)
+    said = json.loads(done("predict", "runs/odd", "a film", "--json", "--csv", "odd.csv", folder=home))
+    assert said.pop("input") == "a film"
+    assert set(said) == {"p(p(input))", "predicted", "p(input)", "other"}
+    assert sum(said.values()) == pytest.approx(1, abs=1e-5), "all classes, where --top asks for no number of them"
+    (row,) = table(home / "odd.csv")
+    assert list(row) == ["input", "predicted", "p(p(input))", "other", "p(input)", "p(predicted)"]
+    assert row["input"] == "a film"
+    assert float(row["p(p(input))"]) == pytest.approx(said["p(p(input))"], rel=1e-3)
+    two = json.loads(done("predict", "runs/odd", "a film", "--json", "--top", "2", folder=home))
+    assert len(two) == 3

@@ -49,6 +49,7 @@ from seminal.train.precision import arithmetic, in_layout, laid_out
 
 PLACES = ("top_left", "top_right", "bottom_left", "bottom_right", "centre")
 PERCENT = portrait.PERCENT
+TOP = 3  # classes of an input that are shown
 
 
 # --------------------------------------------------------------------------------------------------------------- eval
@@ -257,7 +258,7 @@ class PredictAsk:
 
     run: str
     inputs: Sequence[str] = ()
-    top: int = 3
+    top: int | None = None  # None: `TOP`, and in JSON all, for a program may want any of them
     csv_file: str | None = None
     as_json: bool = False
     question: str | None = None  # of a run that answers: see `seminal.runs.answering`
@@ -268,7 +269,7 @@ class PredictAsk:
 
 def predict(ask: PredictAsk) -> int:
     """Predictions for the user's own files, read as validation read its own."""
-    run, top, as_json = ask.run, ask.top, ask.as_json
+    run, top, as_json = ask.run, TOP if ask.top is None else ask.top, ask.as_json
     if top < 1:
         raise UserError(f"--top {top} shows nothing: write 1 or more.")
     folder = RunFolder.existing(run)
@@ -315,6 +316,8 @@ def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> 
     bad: list[tuple[str, str]] = []
     total = 0
     classes, task, as_json = _has_classes(plan), plan.recipe.task, ask.as_json
+    most = TOP if ask.top is None and not as_json else ask.top
+    shape = "p({})" if classes else "{} predicted"
     scale = task.std if isinstance(task, Regression) else ()
     with warnings.catch_warnings(record=True) as noticed:  # such as a category that training did not have
         warnings.simplefilter("always")
@@ -328,21 +331,35 @@ def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> 
                 bad.append((name, answer))
                 lines.append([name])
                 continue
-            ranked = sorted(answer.items(), key=lambda pair: -pair[1])[: ask.top] if classes else list(answer.items())
+            ranked = sorted(answer.items(), key=lambda pair: -pair[1])[:most] if classes else list(answer.items())
             told = [digits(value, std) for value, std in zip_longest(answer.values(), scale, fillvalue=1.0)]
             if as_json:
-                print(json.dumps({"input": name, **dict(ranked)}, ensure_ascii=False))
+                keys = _apart([key for key, _ in ranked], ("input", "left_out"), answer, shape)
+                values = (value for _, value in ranked)
+                print(json.dumps({"input": name, **dict(zip(keys, values))}, ensure_ascii=False))
             else:
                 said = (f"{key} {v:.1%}" for key, v in ranked) if classes else map(" ".join, zip(answer, told))
                 print(f"{name}  " + "  ".join(said))
             if ask.csv_file:
-                head = ["input", *["predicted"] * classes, *answer]
+                fields = ["input", *["predicted"] * classes]
+                head = [*fields, *_apart([*answer], fields, answer, shape)]
                 lines.append([name, *[ranked[0][0]] * classes, *told])
     if bad:
         kind = "files" if isinstance(encoder_of(folder), ImageEncoder) else "rows"
         say("note", skipped(bad, total, "skip", kind), out=console(sys.stderr))
     if ask.csv_file:
         _write_csv(Path(ask.csv_file), head, [line + [""] * (len(head) - len(line)) for line in lines])
+
+
+def _apart(names: Sequence[str], fields: Sequence[str], others: Iterable[str], shape: str) -> list[str]:
+    """The names of classes or numbers, those in another ``shape`` that are called like a field beside them."""
+    told, taken = [], {*fields, *others}
+    for name in names:
+        own = name
+        while own in fields or (own != name and own in taken):
+            own = shape.format(own)
+        told.append(own)
+    return told
 
 
 def _has_classes(plan: Plan) -> bool:

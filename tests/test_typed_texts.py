@@ -136,6 +136,17 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_read(home: Path):
     assert (said.code, "films exists, and nothing is written over" in said.err) == (2, True), said
 
 
+def test_predictions_stand_in_the_order_of_the_file_beside_their_texts(home: Path):
+    lengths = (5, 1, 4, 2, 3, 1, 5)  # batches are made of texts of about one length
+    texts = [" ".join(["film"] * length) for length in lengths]
+    (home / "order.tsv").write_text("text\tlabel\n" + "".join(f"{text}\tgood\n" for text in texts))
+    done("eval", "runs/films", "--data", "order.tsv", folder=home)
+    rows = table(home / "runs" / "films" / "predictions-all-order.csv")
+    assert [row["row"] for row in rows] == [f"order.tsv:{line}" for line in range(2, len(texts) + 2)]
+    assert [row["text"] for row in rows] == texts
+    said = done("predict", "runs/films", "order.tsv", "--json", folder=home).splitlines()
+    assert [max(("good", "bad"), key=json.loads(line).get) for line in said] == [row["predicted"] for row in rows]
+
 
 def test_a_class_that_is_called_like_a_field_takes_nothing_away(home: Path):
     names = ("input", "predicted", "p(input)", "other")

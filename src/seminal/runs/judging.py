@@ -23,6 +23,7 @@ from seminal.data.image_listing import skipped
 from seminal.data.pairs import PairsSource
 from seminal.data.questions import QuestionSource
 from seminal.data.tables import TableEncoder
+from seminal.data.text_rows import TextSource
 from seminal.decode.beam import Beam
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import FixedCrop
@@ -188,10 +189,11 @@ def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -
 def _write_predictions(
     path: Path, said: Iterable[tuple[Batch, dict[str, Tensor]]], source: Source, split: str
 ) -> dict[str, float]:
-    """Gives how well the numbers agree with the true ones, where there is one for each row."""
+    """A line for each row in the order of the file, with the text behind where there is one. Gives how well the numbers
+    agree with the true ones, where there is one for each row."""
     spec = source.spec
     scale, shift = spec.target_std or (1.0,) * spec.outputs, spec.target_mean or (0.0,) * spec.outputs
-    lines: list[list[str]] = []
+    lines: dict[int, list[str]] = {}
     unasked: list[str] = []
     numbers: list[tuple[float, float]] = []
     for batch, found in said:
@@ -200,23 +202,25 @@ def _write_predictions(
         for i, row in enumerate(batch["index"].tolist()):
             name = source.name(split, row)
             if columns:
-                lines.append([name, *(f"{column[i]:.6g}" for column in columns.values())])
+                lines[row] = [name, *(f"{column[i]:.6g}" for column in columns.values())]
             elif spec.classes:
                 probability = found["probability"][i]
                 guess = int(probability.argmax())
                 truth = spec.classes[int(batch["target"][i])]
-                lines.append([name, truth, spec.classes[guess], f"{float(probability[guess]):.4f}"])
+                lines[row] = [name, truth, spec.classes[guess], f"{float(probability[guess]):.4f}"]
             else:
                 truths = [float(t) * s + m for t, s, m in zip(batch["target"][i], scale, shift)]
                 values = [float(v) for v in found["value"][i]]
                 numbers += zip(truths, values)
-                lines.append([name, *(digits(number, std) for number, std in zip((*truths, *values), 2 * scale))])
+                lines[row] = [name, *(digits(number, std) for number, std in zip((*truths, *values), 2 * scale))]
     head = ["row", "true", "predicted", "confidence"]
     if unasked:
         head = ["row", *unasked]
     elif not spec.classes:
         head = ["row", *(f"{n} true" for n in spec.target_names), *(f"{n} predicted" for n in spec.target_names)]
-    _write_csv(path, head, lines)
+    texts = source.parts[split].texts if isinstance(source, TextSource) else None
+    shown = [lines[row] + ([texts[row]] if texts else []) for row in sorted(lines)]
+    _write_csv(path, [*head, *["text"] * bool(texts)], shown)
     return agreement.of_numbers(numbers) if len(spec.target_names) == 1 else {}
 
 

@@ -21,6 +21,8 @@ from command_line import QUICK, done, typed
 from seminal.core import Order, Reading, UserError
 from seminal.data import labelled, tagged
 from seminal.data.labelled import LabelledAsk
+from seminal.data.labelled_columns import texts_of
+from seminal.data.labelled_table import text_table
 from seminal.data.labelled_target import are_numbers
 from seminal.data.text_rows import ALL, Known, TextAsk, TextSource, framed, split_of
 from seminal.pieces.tokens import BEGIN, END, NOTHING, PAD
@@ -550,12 +552,24 @@ def test_pairs_from_end_to_end(tmp_path: Path):
     assert "“" in done("explain", "runs/MRPC", "a house\tthe red house", folder=tmp_path)
 
 
+def test_a_tab_within_a_text_of_a_pair_is_a_space(tmp_path: Path):
+    lines = [f'"a house\tof {word}","the {word}",{label}' for word, label in (("stone", "yes"), ("wood", "no"))]
+    (tmp_path / "x.csv").write_text("\n".join(["sentence1,sentence2,label", *lines * 20]) + "\n")
+    source = labelled.read(tmp_path / "x.csv", PIECES, labelled.LabelledAsk())
+    encoder, texts = source.encoder(""), texts_of(text_table(tmp_path / "x.csv"), None, 2)
+    assert texts[:2] == ["a house of stone\tthe stone", "a house of wood\tthe wood"]
+    ((_, batch),) = encoder.encode(texts, 64)
+    part = source.parts["train"]
+    for row, number in enumerate(part.numbers[:4]):
+        assert batch["input"][number - 2].tolist()[: part.lengths[row]] == part.tokens.row(row).tolist(), "as training"
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_numbers_from_end_to_end(tmp_path: Path):
     glue(tmp_path / "STS-B", "STS-B", 200)
     run = trained(tmp_path, "STS-B", "--lr", "3e-3")
     found = scores(tmp_path, "runs/STS-B")
-    true, guess = zip(*[map(float, line[1:]) for line in predictions(run)])
+    true, guess = zip(*[map(float, line[1:3]) for line in predictions(run)])
     assert {0.0, 2.5, 3.75, 5.0} == {round(number, 5) for number in true}
     # The file holds six digits, and the numbers lie near each other after so little training.
     assert found["pearson"] == pytest.approx(pearsonr(true, guess).statistic, abs=0.02)

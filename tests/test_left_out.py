@@ -108,7 +108,7 @@ def test_a_class_called_as_a_field_of_ours_takes_no_place_of_it(tmp_path: Path) 
     done("train", "bag", "set.tsv", "--epochs", "1", "--name", "own", "--device", "cpu", folder=tmp_path)
     found = json.loads(done("predict", "runs/own", "a good film", "--json", folder=tmp_path))
     assert found["input"] == "a good film"
-    assert {"p(input)", "p(predicted)"} < set(found)
+    assert {"p(input)", "predicted"} < set(found)
     done("predict", "runs/own", "a good film", "--csv", "out.csv", folder=tmp_path)
     head = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     assert len(set(head)) == len(head)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import done, real, typed
+from command_line import done, real, table, typed
 from seminal.core import UserError
 from seminal.runs.typed_texts import clean, file_called
 
@@ -134,3 +134,31 @@ def test_predictions_for_other_files_of_one_name_are_kept_apart(home: Path):
 def test_a_name_that_is_taken_is_refused_before_anything_is_read(home: Path):
     said = typed("train", "bag", "no-such-file.tsv", *SMALL, "films", folder=home)
     assert (said.code, "films exists, and nothing is written over" in said.err) == (2, True), said
+
+
+def test_predictions_stand_in_the_order_of_the_file_beside_their_texts(home: Path):
+    lengths = (5, 1, 4, 2, 3, 1, 5)  # batches are made of texts of about one length
+    texts = [" ".join(["film"] * length) for length in lengths]
+    (home / "order.tsv").write_text("text\tlabel\n" + "".join(f"{text}\tgood\n" for text in texts))
+    done("eval", "runs/films", "--data", "order.tsv", folder=home)
+    rows = table(home / "runs" / "films" / "predictions-all-order.csv")
+    assert [row["row"] for row in rows] == [f"order.tsv:{line}" for line in range(2, len(texts) + 2)]
+    assert [row["text"] for row in rows] == texts
+    said = done("predict", "runs/films", "order.tsv", "--json", folder=home).splitlines()
+    assert [max(("good", "bad"), key=json.loads(line).get) for line in said] == [row["predicted"] for row in rows]
+
+
+def test_a_class_that_is_called_like_a_field_takes_nothing_away(home: Path):
+    names = ("input", "predicted", "p(input)", "other")
+    (home / "odd.tsv").write_text("text\tlabel\n" + "".join(f"film {name}\t{name}\n" * 12 for name in names))
+    done("train", "bag", "odd.tsv", *SMALL, "odd", folder=home)
+    said = json.loads(done("predict", "runs/odd", "a film", "--json", "--csv", "odd.csv", folder=home))
+    assert said.pop("input") == "a film"
+    assert set(said) == {"p(p(input))", "predicted", "p(input)", "other"}
+    assert sum(said.values()) == pytest.approx(1, abs=1e-5), "all classes, where --top asks for no number of them"
+    (row,) = table(home / "odd.csv")
+    assert list(row) == ["input", "predicted", "p(p(input))", "other", "p(input)", "p(predicted)"]
+    assert row["input"] == "a film"
+    assert float(row["p(p(input))"]) == pytest.approx(said["p(p(input))"], rel=1e-3)
+    two = json.loads(done("predict", "runs/odd", "a film", "--json", "--top", "2", folder=home))
+    assert len(two) == 3

@@ -88,7 +88,7 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     guess.add_argument("--question", metavar="TEXT", help="what a run that answers is asked …")
     guess.add_argument("--context", metavar="TEXT", help="… of this text (or the name of a file with it)")
     guess.add_argument("--threshold", type=float, metavar="GAP", help=THRESHOLD)
-    guess.add_argument("--top", type=int, default=3, help="classes to show per picture (default: 3)")
+    guess.add_argument("--top", type=int, metavar="N", help="likeliest classes to show (default: 3; with --json all)")
     guess.add_argument("--csv", dest="csv_file", metavar="FILE", help="write all predictions to a table")
     guess.add_argument("--json", dest="as_json", action="store_true", help="print JSON lines")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from seminal.core import Batch, Reading, UserError
 from seminal.data import lines as text_lines
-from seminal.data.labelled_columns import UNDECIDED, Columns, columns_of, left_out, listed
+from seminal.data.labelled_columns import UNDECIDED, Columns, columns_of, left_out, listed, sides_of
 from seminal.data.labelled_table import ENDINGS, TextTable, text_table
 from seminal.data.labelled_target import TextTarget, are_numbers, classes, known_target, numbers
 from seminal.data.split import Fold, Holdout
@@ -263,7 +263,7 @@ def _rows(table: TextTable, columns: Columns, on_bad_row: str, notes: list[str])
     undecided = 0
     first = 1 if columns.header else 0
     for number, cells in zip(table.numbers[first:], table.records[first:]):
-        sides, label = tuple(cells[place].strip() for place in columns.texts), cells[columns.label].strip()
+        sides, label = sides_of(cells, columns.texts), cells[columns.label].strip()
         if (columns.target, label) == UNDECIDED:
             undecided += 1
         elif all(sides) and label:

@@ -125,7 +125,14 @@ def texts_of(table: TextTable, text: str | None, count: int) -> list[str]:
         line = min(table.broken)
         raise UserError(f"{table.place}, line {line} {table.broken[line]}: mend the line, or take it out.")
     places, first = _unlabelled(table, text, count)
-    return ["\t".join(cells[place].strip() for place in places) for cells in table.records[first:]]
+    return ["\t".join(sides_of(cells, places)) for cells in table.records[first:]]
+
+
+def sides_of(cells: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:
+    """The text of a row, or the two texts. Two have a tab between them where a user types them, so that one within a cell
+    becomes a space."""
+    sides = tuple(cells[place].strip() for place in places)
+    return sides if len(sides) == 1 else tuple(side.replace("\t", " ") for side in sides)
 
 
 def _unlabelled(table: TextTable, text: str | None, count: int) -> tuple[tuple[int, ...], int]:

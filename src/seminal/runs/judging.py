@@ -23,6 +23,7 @@ from seminal.data.image_listing import skipped
 from seminal.data.pairs import PairsSource
 from seminal.data.questions import QuestionSource
 from seminal.data.tables import TableEncoder
+from seminal.data.text_rows import TextSource
 from seminal.decode.beam import Beam
 from seminal.pieces.augment import HorizontalFlip
 from seminal.pieces.crops import FixedCrop
@@ -49,6 +50,7 @@ from seminal.train.precision import arithmetic, in_layout, laid_out
 
 PLACES = ("top_left", "top_right", "bottom_left", "bottom_right", "centre")
 PERCENT = portrait.PERCENT
+TOP = 3  # classes of an input that are shown
 
 
 # --------------------------------------------------------------------------------------------------------------- eval
@@ -187,10 +189,11 @@ def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -
 def _write_predictions(
     path: Path, said: Iterable[tuple[Batch, dict[str, Tensor]]], source: Source, split: str
 ) -> dict[str, float]:
-    """Gives how well the numbers agree with the true ones, where there is one for each row."""
+    """A line for each row in the order of the file, with the text behind where there is one. Gives how well the numbers
+    agree with the true ones, where there is one for each row."""
     spec = source.spec
     scale, shift = spec.target_std or (1.0,) * spec.outputs, spec.target_mean or (0.0,) * spec.outputs
-    lines: list[list[str]] = []
+    lines: dict[int, list[str]] = {}
     unasked: list[str] = []
     numbers: list[tuple[float, float]] = []
     for batch, found in said:
@@ -199,23 +202,25 @@ def _write_predictions(
         for i, row in enumerate(batch["index"].tolist()):
             name = source.name(split, row)
             if columns:
-                lines.append([name, *(f"{column[i]:.6g}" for column in columns.values())])
+                lines[row] = [name, *(f"{column[i]:.6g}" for column in columns.values())]
             elif spec.classes:
                 probability = found["probability"][i]
                 guess = int(probability.argmax())
                 truth = spec.classes[int(batch["target"][i])]
-                lines.append([name, truth, spec.classes[guess], f"{float(probability[guess]):.4f}"])
+                lines[row] = [name, truth, spec.classes[guess], f"{float(probability[guess]):.4f}"]
             else:
                 truths = [float(t) * s + m for t, s, m in zip(batch["target"][i], scale, shift)]
                 values = [float(v) for v in found["value"][i]]
                 numbers += zip(truths, values)
-                lines.append([name, *(digits(number, std) for number, std in zip((*truths, *values), 2 * scale))])
+                lines[row] = [name, *(digits(number, std) for number, std in zip((*truths, *values), 2 * scale))]
     head = ["row", "true", "predicted", "confidence"]
     if unasked:
         head = ["row", *unasked]
     elif not spec.classes:
         head = ["row", *(f"{n} true" for n in spec.target_names), *(f"{n} predicted" for n in spec.target_names)]
-    _write_csv(path, head, lines)
+    texts = source.parts[split].texts if isinstance(source, TextSource) else None
+    shown = [lines[row] + ([texts[row]] if texts else []) for row in sorted(lines)]
+    _write_csv(path, [*head, *["text"] * bool(texts)], shown)
     return agreement.of_numbers(numbers) if len(spec.target_names) == 1 else {}
 
 
@@ -257,7 +262,7 @@ class PredictAsk:
 
     run: str
     inputs: Sequence[str] = ()
-    top: int = 3
+    top: int | None = None  # None: `TOP`, and in JSON all, for a program may want any of them
     csv_file: str | None = None
     as_json: bool = False
     question: str | None = None  # of a run that answers: see `seminal.runs.answering`
@@ -268,7 +273,7 @@ class PredictAsk:
 
 def predict(ask: PredictAsk) -> int:
     """Predictions for the user's own files, read as validation read its own."""
-    run, top, as_json = ask.run, ask.top, ask.as_json
+    run, top, as_json = ask.run, TOP if ask.top is None else ask.top, ask.as_json
     if top < 1:
         raise UserError(f"--top {top} shows nothing: write 1 or more.")
     folder = RunFolder.existing(run)
@@ -315,6 +320,8 @@ def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> 
     bad: list[tuple[str, str]] = []
     total = 0
     classes, task, as_json = _has_classes(plan), plan.recipe.task, ask.as_json
+    most = TOP if ask.top is None and not as_json else ask.top
+    shape = "p({})" if classes else "{} predicted"
     scale = task.std if isinstance(task, Regression) else ()
     with warnings.catch_warnings(record=True) as noticed:  # such as a category that training did not have
         warnings.simplefilter("always")
@@ -328,15 +335,18 @@ def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> 
                 bad.append((name, answer))
                 lines.append([name])
                 continue
-            ranked = sorted(answer.items(), key=lambda pair: -pair[1])[: ask.top] if classes else list(answer.items())
+            ranked = sorted(answer.items(), key=lambda pair: -pair[1])[:most] if classes else list(answer.items())
             told = [digits(value, std) for value, std in zip_longest(answer.values(), scale, fillvalue=1.0)]
             if as_json:
-                print(json.dumps({"input": name, **_beside(dict(ranked))}, ensure_ascii=False))
+                keys = _apart([key for key, _ in ranked], ("input", "left_out"), answer, shape)
+                values = (value for _, value in ranked)
+                print(json.dumps({"input": name, **dict(zip(keys, values))}, ensure_ascii=False))
             else:
                 said = (f"{key} {v:.1%}" for key, v in ranked) if classes else map(" ".join, zip(answer, told))
                 print(f"{name}  " + "  ".join(said))
             if ask.csv_file:
-                head = ["input", *["predicted"] * classes, *_beside(answer)]
+                fields = ["input", *["predicted"] * classes]
+                head = [*fields, *_apart([*answer], fields, answer, shape)]
                 lines.append([name, *[ranked[0][0]] * classes, *told])
     if bad:
         kind = "files" if isinstance(encoder_of(folder), ImageEncoder) else "rows"
@@ -345,9 +355,15 @@ def _tell(folder: RunFolder, plan: Plan, inputs: list[str], ask: PredictAsk) -> 
         _write_csv(Path(ask.csv_file), head, [line + [""] * (len(head) - len(line)) for line in lines])
 
 
-def _beside(answer: dict[str, float]) -> dict[str, float]:
-    """With other names for classes and targets that are called as a field of ours is: ``p(input)``."""
-    return {f"p({name})" if name in ("input", "predicted", "left_out") else name: v for name, v in answer.items()}
+def _apart(names: Sequence[str], fields: Sequence[str], others: Iterable[str], shape: str) -> list[str]:
+    """The names of classes or numbers, those in another ``shape`` that are called like a field beside them."""
+    told, taken = [], {*fields, *others}
+    for name in names:
+        own = name
+        while own in fields or (own != name and own in taken):
+            own = shape.format(own)
+        told.append(own)
+    return told
 
 
 def _has_classes(plan: Plan) -> bool:

@@ -41,6 +41,10 @@ def borrowing(recipe: Recipe, paper: str, spec: DataSpec, ask: RecipeAsk) -> Rec
     for flag, share in (("--body-lr", ask.body_lr), ("--layer-decay", ask.layer_decay)):
         if share is not None and not 0 <= share <= 1:
             raise UserError(f"{flag} {share} makes no sense: it is a share of the learning rate, from 0 to 1.")
+        if share is not None and ask.freeze:
+            raise UserError(
+                f"--freeze lets only the head learn, and {flag} says at which rate the rest learns: leave one of them out."
+            )
     start = str(Path(ask.start).expanduser().resolve())
     head = head_entries(paper, recipe.model)
     if ask.freeze and not head:

@@ -427,6 +427,12 @@ MISTAKES = [
         of_numbers(),
     ),
     Mistake("to start from nothing", "train resnet20 digits --from nothing.pth", ("nothing.pth", "to start from")),
+    Mistake(
+        "to freeze what shall learn slowly",
+        "train resnet20 digits --from run --freeze --body-lr 0.5",
+        ("--freeze", "--body-lr"),
+        of_pictures(),
+    ),
     Mistake("to freeze what was never learned", "train resnet20 digits --freeze", ("--from RUN",)),
     Mistake(
         "to start from a run of another model",

@@ -130,6 +130,20 @@ TEXTS: list[tuple[str, str, tuple[str, ...], Change]] = [
     ("flags of numbers for text", f"{PAIRS} --mixup 0.2", ("--mixup changes numbers", "sentence pairs"), pairs()),
     ("sentences that are all too long", f"{PAIRS} --max-length 3", ("longer than 3 tokens", "--max-length"), pairs()),
     ("an unknown way to cut text", f"{PAIRS} --tokens syllables", ("`syllables`", "bpe", "words"), pairs()),
+    *(
+        (
+            f"{name} of a text",
+            f"train lstm a.tsv {flags}",
+            (flags.split()[0], "lstm reads text"),
+            text("a.tsv", "a\tb\n"),
+        )
+        for name, flags in {
+            "the size": "--size 32",
+            "decoded pictures": "--memory-limit 1",
+            "processes for pictures": "-j 2",
+            "changed pictures": "--no-augment",
+        }.items()
+    ),
     ("a folder of pairs for a classifier", "train lstm pairs", ("no training set",), pairs()),
     ("text that is not there", "train gpt novel.txt", ("no novel.txt",), lambda folder: None),
     ("an empty text", "train gpt novel.txt", ("novel.txt", "empty"), text("novel.txt", "")),

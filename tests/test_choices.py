@@ -16,6 +16,7 @@ from seminal.data.choices import ChoicesEncoder, read
 from seminal.data.text_rows import Known, TextAsk, framed
 from seminal.pieces.tokens import PAD
 from seminal.runs.codec import from_json, to_json
+from seminal.runs.text_forms import form_of
 from seminal.tasks.choice import Choice
 
 READING = Reading("labelled", tokens="uncased", vocabulary=200, longest=24, framed=True)
@@ -191,6 +192,31 @@ def test_the_loss_and_the_hits_are_those_of_the_right_ending():
 def test_other_data_are_refused():
     with pytest.raises(UserError, match="films is labelled text, and a choice needs"):
         Choice().fitted(DataSpec("films", "labelled", {"train": 3}, classes=("a", "b")))
+
+
+def test_the_endings_of_hellaswag_are_a_list(tmp_path: Path):
+    rows = [
+        {
+            "ind": n,
+            "ctx_a": "x",
+            "ctx": f"the {NOUNS[n % 5]}",
+            "endings": [f"a {noun}" for noun in NOUNS[:4]],
+            "label": n % 4,
+        }
+        for n in range(20)
+    ]
+    path = tmp_path / "hella.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert form_of(path, "auto") == "choices"
+    source = read(path, READING, TextAsk())
+    assert source.spec.classes == ("ending0", "ending1", "ending2", "ending3")
+    part = source.parts["train"]
+    assert part.texts[0] == f"{rows[part.numbers[0] - 1]['ctx']} … {' / '.join(rows[0]['endings'])}"
+    assert part.targets.tolist() == [rows[number - 1]["label"] for number in part.numbers]
+    for endings, says in ((["a", "b"], "line 21 has an empty cell"), (list("abcde"), "line 21 has `ending4`")):
+        path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0] | {"endings": endings}]))
+        with pytest.raises(UserError, match=says):
+            read(path, READING, TextAsk())
 
 
 def test_the_user_says_which_column_holds_the_right_ending(tmp_path: Path):

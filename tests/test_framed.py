@@ -379,7 +379,7 @@ def test_a_long_sentence_is_cut_between_two_words_and_told(tmp_path: Path):
     assert whole == 2 + 9 * each
     assert sum(firsts) == (20 - 2) // each
     assert tokens == [BEGIN, *encoder.text.encode([" ".join(words[: sum(firsts)])])[0], END]
-    assert any("1 sentences of x.conll (train) cut to their first 20 tokens" in note for note in source.spec.notes)
+    assert any("1 sentence of x.conll (train) cut to its first 20 tokens" in note for note in source.spec.notes)
     (tokens,), (firsts,), _ = tagged.TaggedEncoder(encoder.text, 4, framed=True).rows([words])
     assert (len(tokens), firsts) == (4, [0, 1, 0, 0]), "of a word that is too long itself, what there is room for"
 

@@ -101,7 +101,7 @@ def test_pairs_that_are_too_long_are_left_out_of_training_and_cut_in_tests(tmp_p
     source = read(folder, READING, ASK)
     assert dict(source.spec.counts) == {"train": 25, "val": 1, "test": 2}
     assert any("1 pairs of train.en left out: longer than 30 tokens" in note for note in source.spec.notes)
-    assert any("1 sentences of test.en cut to their first 30 tokens" in note for note in source.spec.notes)
+    assert any("1 sentence of test.en cut to its first 30 tokens" in note for note in source.spec.notes)
     assert source.spec.longest["source"] == 30
     (batch,) = source.batches(Order("test", 1000))
     ((_, alone),) = source.encoder("").encode([long[0]], 4)  # a test is read as the user's own sentences are

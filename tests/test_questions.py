@@ -595,3 +595,8 @@ def test_what_cannot_be_answered_is_said(run: Path, words, says):
     said = typed(*words, folder=run)
     assert said.code == 2
     assert says in said.err
+
+
+def test_a_run_on_questions_is_called_by_its_name(run: Path):
+    said = " ".join(typed("explain", "runs/it", "Anna lives", folder=run).err.split())
+    assert "for pictures and for labelled texts, and runs/it was trained on questions on texts" in said

@@ -42,6 +42,17 @@ def piped(home: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, *words: obje
     return typed(*words, folder=home)
 
 
+def test_no_words_are_no_folder(home: Path):
+    assert file_called("") is None
+    assert file_called(" ") is None
+    said = typed("predict", "runs/films", "", folder=home)
+    assert (said.code, "a text without words has no class" in said.err) == (2, True), said
+    with pytest.raises(UserError, match=f"quote it with a space: '{home} '"):
+        file_called(str(home))
+    (home / "here").mkdir()
+    assert asked(home, "films", "here ") == ["here "]
+
+
 @pytest.mark.parametrize("text", ["good " * 60, "我们今天晚上看的电影很好" * 8, "a" * 255, "word\0word", "great."])
 def test_a_text_of_any_length_is_no_file(home: Path, text: str):
     assert file_called(text) is None

@@ -1,7 +1,8 @@
 """A beginning and several endings, of which one is right: SWAG's tables (Zellers et al. 2018), or plainer ones.
 
 A table has the columns ``sent1``, ``sent2`` (with which each ending begins), ``ending0`` … and ``label``, or ``context``,
-``choice0`` … and ``label``, the number of the right ending counted from 0. Files are those of `seminal.data.labelled`. Each
+``choice0`` … and ``label``, the number of the right ending counted from 0; JSON may have them as a list, ``endings`` or
+``choices``, as HellaSwag has (with ``ctx``; Zellers et al. 2019). Files are those of `seminal.data.labelled`. Each
 ending is a row ``<s> beginning </s> ending </s>``: a batch holds ``input`` (rows, endings, S), ``target`` (rows,), ``index``.
 """
 
@@ -40,10 +41,11 @@ from seminal.data.token_store import TokenStore, stored
 from seminal.data.vocabulary import Vocabulary, learned
 
 FRAME = 3  # tokens around the two parts of a row
-BEGINNINGS = ("sent1", "context", "question", "premise")
+BEGINNINGS = ("sent1", "context", "ctx", "question", "premise")
 COMMON = "sent2"  # what all endings begin with
 LABELS = ("label", "answer", "target")
 ENDING = re.compile(r"(ending|choice)_?\d+")
+LISTED = re.compile(r'"(endings|choices)"\s*:\s*\[\s*"')  # of JSON, as in HellaSwag: see `seminal.data.labelled_table`
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,8 @@ def _encoded(encoder: ChoicesEncoder, part: Choices, called: str, notes: list[st
 
 
 def has_choices(line: str) -> bool:
-    """Whether the first line of a file names columns of endings."""
-    return len({found.group() for found in ENDING.finditer(line)}) > 1
+    """Whether the first line of a file names columns of endings, or has a list of them."""
+    return LISTED.search(line) is not None or len({found.group() for found in ENDING.finditer(line)}) > 1
 
 
 def choices_in(

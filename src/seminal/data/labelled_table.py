@@ -14,6 +14,7 @@ from seminal.data.table_file import HEAD, long_cells, sniffed
 
 TABS = (".tsv", ".tab", ".txt")
 OBJECTS = (".jsonl", ".ndjson")
+LISTS = {"endings": "ending", "choices": "choice"}  # of JSON: a list of texts, and what the column of each is called
 ENDINGS = (".csv", *TABS, *OBJECTS)
 DELIMITERS = (",", ";", "\t")  # of a .csv
 
@@ -94,7 +95,8 @@ def _ended(path: Path) -> Iterator[str]:
 
 
 def _objects(path: Path) -> TextTable:
-    """One JSON object on each line; the keys of the first are the names, and what an object lacks is empty."""
+    """One JSON object on each line; the keys of the first are the names, and what an object lacks is empty. A list of
+    endings (`LISTS`), as HellaSwag has it, is a column for each."""
     records: list[list[str]] = []
     numbers: list[int] = []
     broken: dict[int, str] = {}
@@ -107,9 +109,14 @@ def _objects(path: Path) -> TextTable:
         if not isinstance(found, dict):
             broken[number] = 'is no JSON object, such as {"text": "…", "label": "…"}'
             continue
+        found = _with_columns(found)
         if not records:
             records.append(list(found))
             numbers.append(number)
+        more = [name for name in found if name not in records[0] and name.rstrip("0123456789") in LISTS.values()]
+        if more:
+            broken[number] = f"has `{more[0]}`, and the first line has not so many"
+            continue
         records.append([_cell(found.get(name)) for name in records[0]])
         numbers.append(number)
     if not records and broken:
@@ -117,6 +124,17 @@ def _objects(path: Path) -> TextTable:
     if not records:
         raise UserError(f"{path.name} is empty.")
     return TextTable(path.name, records, numbers, broken, keyed=True)
+
+
+def _with_columns(found: dict[str, object]) -> dict[str, object]:
+    """The object with a key for each text of a list of endings."""
+    spread: dict[str, object] = {}
+    for name, value in found.items():
+        if name in LISTS and isinstance(value, list) and len(value) > 1 and all(isinstance(one, str) for one in value):
+            spread |= {f"{LISTS[name]}{place}": one for place, one in enumerate(value)}
+        else:
+            spread[name] = value
+    return spread
 
 
 def _cell(value: object) -> str:

@@ -301,7 +301,15 @@ def learned_from(known: Known | None, what: str = "split") -> str:
 def cut_note(place: str, lengths: np.ndarray, longest: int, what: str) -> list[str]:
     """A note where some ``lengths`` (rows,) are longer than the model is to read."""
     cut = int((lengths > longest).sum())
-    return [f"{cut:,} {what} of {place} cut to their first {longest} tokens (--max-length)"] if cut else []
+    whose = "its" if cut == 1 else "their"
+    counted = f"{cut:,} {singular(what) if cut == 1 else what}"
+    return [f"{counted} of {place} cut to {whose} first {longest} tokens (--max-length)"] if cut else []
+
+
+def singular(what: str) -> str:
+    """ "texts" as one: "text"; "endings with what is before them": "ending with what is before it"."""
+    first, space, rest = what.partition(" ")
+    return first.removesuffix("s") + space + rest.replace("them", "it")
 
 
 def unknown_note(place: str, vocabulary: Vocabulary, tokens: np.ndarray) -> list[str]:

@@ -261,7 +261,7 @@ def _departures(config: Config) -> list[Departure]:
         what = "layer normalisation before each sub-layer and at the end (paper: after each sub-layer)"
         found.append(Departure(what, "as in GPT-2", "Sec. 4.1"))
     if config.head == "class":
-        what = "a pair is read in the order in which it stands (paper: for similarity in both, whose states are added)"
+        what = "pairs, if any, are read in the order in which they stand (paper: similarity in both, states added)"
         found.append(Departure(what, "a table does not tell which pairs have no order", "Sec. 3.3"))
     return found
 

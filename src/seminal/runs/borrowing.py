@@ -41,6 +41,10 @@ def borrowing(recipe: Recipe, paper: str, spec: DataSpec, ask: RecipeAsk) -> Rec
     for flag, share in (("--body-lr", ask.body_lr), ("--layer-decay", ask.layer_decay)):
         if share is not None and not 0 <= share <= 1:
             raise UserError(f"{flag} {share} makes no sense: it is a share of the learning rate, from 0 to 1.")
+        if share is not None and ask.freeze:
+            raise UserError(
+                f"--freeze lets only the head learn, and {flag} says at which rate the rest learns: leave one of them out."
+            )
     start = str(Path(ask.start).expanduser().resolve())
     head = head_entries(paper, recipe.model)
     if ask.freeze and not head:
@@ -54,7 +58,7 @@ def borrowing(recipe: Recipe, paper: str, spec: DataSpec, ask: RecipeAsk) -> Rec
     decay = _layer_decay(paper, recipe, ask)
     said = [Departure(f"starts from the weights of {ask.start}", "asked for with --from")]
     if head.intersection(anew):
-        said.append(Departure(f"a new head of {spec.outputs} outputs", "the weights' classes are others"))
+        said.append(Departure(_new_head(paper, recipe.model), "the weights' classes are others"))
     what = "all but the head" if head else "everything"
     body = f"{what} is frozen" if ask.freeze else f"{what} learns at {rate:g} of the rate"
     if ask.freeze or rate != 1:
@@ -145,6 +149,14 @@ def head_entries(paper: str, config: Any) -> set[str]:
     the network calls a part of it ``head``, all of that."""
     entries = on_meta(papers()[paper].build, config).state_dict()
     return followers(paper, config, "outputs") | {key for key in entries if key.startswith(HEADS[0])}
+
+
+def _new_head(paper: str, config: Any) -> str:
+    """What is said of it, with the numbers it gives for all that it reads: one for each class, two for the ends of an
+    answer, one for an ending of a choice."""
+    if not followers(paper, config, "outputs"):
+        return "a new head"
+    return f"a new head of {config.outputs} output{'s' * (config.outputs != 1)}"
 
 
 def followers(paper: str, config: Any, field: str) -> set[str]:

@@ -19,6 +19,7 @@ from seminal.data.image_encoder import ImageEncoder, Scaler
 from seminal.data.image_listing import skipped
 from seminal.data.labelled import LabelledEncoder
 from seminal.data.pairs import PairsEncoder
+from seminal.data.questions import QuestionEncoder
 from seminal.data.stream import StreamEncoder
 from seminal.data.tagged import TaggedEncoder
 from seminal.pieces.insight import (
@@ -61,6 +62,7 @@ UNSEEN: dict[type, str] = {
     DocumentEncoder: "plain text",
     TaggedEncoder: "words with labels",
     ChoicesEncoder: "sentences to be ended",
+    QuestionEncoder: "questions on texts",
 }
 
 
@@ -69,7 +71,7 @@ def _of_pictures(folder: RunFolder, plan: Plan, encoder: Encoder) -> ImageEncode
     if not isinstance(encoder, ImageEncoder):
         form = UNSEEN.get(type(encoder), "a table")
         raise UserError(
-            f"explain looks into networks for pictures, and {folder.path} was trained on {form}. "
+            f"explain looks into networks for pictures and for labelled texts, and {folder.path} was trained on {form}. "
             f"`seminal report {folder.path}` shows what it learned."
         )
     _refuse_no_classes(folder, plan)

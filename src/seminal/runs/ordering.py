@@ -19,7 +19,7 @@ from seminal.runs.folder import taken
 from seminal.runs.machine import device_for, joined
 from seminal.runs.making import Maker, introduce
 from seminal.runs.plan import model_of
-from seminal.runs.shelf import paper_of
+from seminal.runs.shelf import paper_of, reading_of
 from seminal.train import distributed
 from seminal.train.loop import train as steps_of
 from seminal.train.nonfinite import NonFiniteError
@@ -50,6 +50,7 @@ def train(given: dict[str, Any]) -> int:
     wanted = _of(RecipeAsk, given)
     run = RunAsk(**_of(RunAsk, given))
     _refuse_nonsense(ask, run, given["seed"])
+    _refuse_for_text(model, ask, augment=given["augment"])
     if given["folds"] is not None and given["seeds"] is not None:
         raise UserError("--folds and --seeds together are not offered: choose one.")
     with joined():
@@ -111,6 +112,22 @@ def _refuse_nonsense(ask: DataAsk, run: RunAsk, seed: int | None) -> None:
         )
     if run.name is not None and (Path(run.output) / run.name).exists():
         raise taken(Path(run.output) / run.name)  # now, and not after the data are read
+
+
+def _refuse_for_text(model: str, ask: DataAsk, *, augment: bool) -> None:
+    """Flags about pictures, where the model reads text."""
+    if reading_of(paper_of(model)[0], model) is None:
+        return
+    usual = DataAsk(ask.data)
+    about = {
+        "--size": (ask.size is not None, "the size of pictures"),
+        "--memory-limit": (ask.memory_limit != usual.memory_limit, "decoded pictures"),
+        "-j": (ask.workers is not None, "processes that decode pictures"),
+        "--no-augment": (not augment, "changes of pictures and of rows of tables"),
+    }
+    for flag, (given, what) in about.items():
+        if given:
+            raise UserError(f"{flag} is about {what}; {model} reads text: leave it out.")
 
 
 def _newest(output: Path) -> str:

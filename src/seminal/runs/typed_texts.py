@@ -23,6 +23,8 @@ def file_called(text: str) -> Path | None:
     """The file that a text is the name of; None for words.
 
     Raises `UserError` where it is the name of a folder, or looks like that of a file that does not exist."""
+    if not text.strip():  # Path("") is the folder one stands in
+        return None
     path = Path(text)
     try:
         if path.is_file():
@@ -31,7 +33,10 @@ def file_called(text: str) -> Path | None:
     except (OSError, ValueError):  # longer than a name may be
         return None
     if folder:
-        raise UserError(f"{text} is a folder: give the name of a file in it, or words.")
+        raise UserError(
+            f"{text} is a folder: give the name of a file in it, or words. If the word itself is meant, quote it with a "
+            f"space: '{text} '."
+        )
     if NAME.fullmatch(text):
         raise UserError(f"there is no file {text}: give the name of one, or words.")
     return None

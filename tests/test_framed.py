@@ -26,7 +26,7 @@ from seminal.data.labelled_table import text_table
 from seminal.data.labelled_target import are_numbers
 from seminal.data.text_rows import ALL, Known, TextAsk, TextSource, framed, split_of
 from seminal.pieces.tokens import BEGIN, END, NOTHING, PAD
-from seminal.runs.agreement import of_numbers, of_two_classes
+from seminal.runs.agreement import of_classes, of_numbers, of_two_classes
 from seminal.runs.codec import from_json, to_json
 from seminal.runs.evidence import PARTS, parts_of
 from seminal.runs.text_forms import form_of
@@ -316,8 +316,20 @@ def test_matthews_and_f1_are_those_of_scikit_learn(pairs):
     found = of_two_classes(sums)
     assert found["matthews"] == pytest.approx(matthews_corrcoef(true, guess), abs=1e-12)
     assert found["f1"] == pytest.approx(f1_score(true, guess, zero_division=0.0))
+    macro = f1_score(true, guess, average="macro", zero_division=0.0)
+    assert of_classes(sums) == found | {"macro_f1": pytest.approx(macro)}
     assert not of_two_classes({"rows": torch.ones(())})
+    assert not of_classes({"rows": torch.ones(())})
     assert not of_two_classes({"confusion": torch.ones(3, 3)})
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
+def test_macro_f1_is_that_of_scikit_learn(pairs):
+    true, guess = zip(*pairs)
+    sums = Classification(classes=4).score_logits(torch.eye(4)[list(guess)] * 9, torch.tensor(true))
+    wanted = f1_score(true, guess, average="macro", zero_division=0.0)
+    assert of_classes(sums) == {"macro_f1": pytest.approx(wanted)}
 
 
 def test_correlations_need_numbers_that_differ():
@@ -538,6 +550,9 @@ def test_pairs_from_end_to_end(tmp_path: Path):
     true, guess = zip(*[(int(line[1]), int(line[2])) for line in predictions(run)])
     assert found["matthews"] == pytest.approx(matthews_corrcoef(true, guess))
     assert found["f1"] == pytest.approx(f1_score(true, guess))
+    assert found["macro_f1"] == pytest.approx(f1_score(true, guess, average="macro"))
+    assert found["f1_class"] == "1"
+    assert "of the class `1`" in done("eval", "runs/MRPC", folder=tmp_path)
     other = scores(tmp_path, "runs/MRPC", "--data", "MRPC/dev.tsv")
     assert other["loss"] == pytest.approx(found["loss"], rel=1e-5)
     (tmp_path / "mine.tsv").write_text("a house\tthe red house\nthe ship\ta car waits\n")

@@ -20,6 +20,17 @@ def of_two_classes(sums: Sums) -> dict[str, float]:
     return {"matthews": matthews, "f1": 2 * right_yes / named if named else 0.0}
 
 
+def of_classes(sums: Sums) -> dict[str, float]:
+    """`of_two_classes`, and ``macro_f1``: the mean of F1 over the classes that are true of a row, or said of one. Nothing
+    where no confusion is counted."""
+    confusion = sums.get("confusion")
+    if confusion is None:
+        return {}
+    met = confusion.sum(0) + confusion.sum(1)  # how often a class is true, and how often it is said
+    each = (2 * confusion.diagonal() / met)[met > 0]
+    return of_two_classes(sums) | {"macro_f1": float(each.mean()) if len(each) else 0.0}
+
+
 def of_numbers(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
     """Pearson's and Spearman's correlation of (true, predicted) numbers; nothing where one side is always the same."""
     from scipy.stats import pearsonr, spearmanr

@@ -118,6 +118,7 @@ def evaluate(ask: EvalAsk) -> int:
     if ask.as_json:
         rows = source.spec.counts[split]
         signed = {"signature": signature} if signature else {}
+        signed |= {"f1_class": source.spec.classes[1]} if "matthews" in metrics else {}
         for note in source.spec.notes if ask.on_bad_file == "skip" else ():
             say("note", note, out=console(sys.stderr))
         print(json.dumps({"run": str(folder.path), "split": split, "rows": rows, **metrics, **signed}))
@@ -126,14 +127,20 @@ def evaluate(ask: EvalAsk) -> int:
     say(split, f"{source.spec.counts[split]:,} rows of {source.spec.name}{crops}, {weights} weights")
     for note in source.spec.notes if ask.data else ():  # what was left out; of text: what is unknown, what was cut
         say("", note)
-    for name, value in metrics.items():
-        shown = f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
-        say(name, f"{value:.2%}" if name in PERCENT else shown)
+    _show(metrics, source.spec)
     if signature:
         say("signature", signature)
     if source.spec.kind not in ("stream", "documents"):
         say("written", f"{folder.path}/{written}")
     return 0
+
+
+def _show(metrics: Mapping[str, float], spec: DataSpec) -> None:
+    """A line for each metric; of two classes F1 is that of the second."""
+    for name, value in metrics.items():
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+        of = f" of the class `{spec.classes[1]}`" if name == "f1" and "matthews" in metrics else ""
+        say(name, f"{value:.2%}{of}" if name in PERCENT else shown)
 
 
 def _predictions(folder: RunFolder, ask: EvalAsk, split: str, ending: str) -> str:
@@ -157,7 +164,7 @@ def _of_rows(
     if not ten_crop:
         sums = scored(model, source, recipe, order)
         agreed = _write_predictions(path, predicted(model, source, recipe, order), source, order.split)
-        return recipe.task.summary(sums) | agreement.of_two_classes(sums) | agreed
+        return recipe.task.summary(sums) | agreement.of_classes(sums) | agreed
     task = recipe.task
     if source.spec.kind != "images" or not isinstance(task, Classification):
         raise UserError("--ten-crop averages over crops of pictures with classes: leave it out for other data.")
@@ -165,7 +172,7 @@ def _of_rows(
     parts = [task.score_probability(found["probability"], batch["target"]) for batch, found in said]
     sums = {name: torch.stack([part[name] for part in parts]).sum(0) for name in parts[0]}
     _write_predictions(path, said, source, order.split)
-    return task.summary(sums) | agreement.of_two_classes(sums)
+    return task.summary(sums) | agreement.of_classes(sums)
 
 
 def _ten_crops(model: nn.Module, source: Source, recipe: Recipe, order: Order) -> list[tuple[Batch, dict[str, Tensor]]]:

@@ -40,7 +40,18 @@ from seminal.tasks.variational import Variational
 from seminal.train.evaluate import predicted
 
 PERCENT = (
-    *("top1", "top5", "precision", "recall", "accuracy", "f1", "window_f1", "window_exact", "next_accuracy"),
+    *(
+        "top1",
+        "top5",
+        "precision",
+        "recall",
+        "accuracy",
+        "f1",
+        "macro_f1",
+        "window_f1",
+        "window_exact",
+        "next_accuracy",
+    ),
     *("exact", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1"),  # as SQuAD's own program names them
 )
 MISTAKES = 24

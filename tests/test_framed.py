@@ -567,6 +567,19 @@ def test_pairs_from_end_to_end(tmp_path: Path):
     assert "“" in done("explain", "runs/MRPC", "a house\tthe red house", folder=tmp_path)
 
 
+def test_texts_that_leave_no_token_are_told(tmp_path: Path):
+    rows = ["a fine film\tgood", "a dull film\tbad"] * 10 + ["\u200b\tbad"] * 2
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.tsv").write_text(
+            "\n".join(["text\tlabel", *(rows if split == "train" else rows[:8])]) + "\n"
+        )
+    notes = labelled.read(tmp_path, PIECES, labelled.LabelledAsk()).spec.notes
+    assert [note for note in notes if "no token" in note] == [
+        "in train.tsv 2 texts have no token (the first on line 22): only signs that nobody sees, such as a zero-width space. "
+        "A label is learned from nothing there"
+    ]
+
+
 def test_a_tab_within_a_text_of_a_pair_is_a_space(tmp_path: Path):
     lines = [f'"a house\tof {word}","the {word}",{label}' for word, label in (("stone", "yes"), ("wood", "no"))]
     (tmp_path / "x.csv").write_text("\n".join(["sentence1,sentence2,label", *lines * 20]) + "\n")

@@ -185,6 +185,14 @@ def _encoded(encoder: LabelledEncoder, part: _Rows, target: TextTarget, called: 
 
     tokens = stored(chunks())
     notes += cut_note(called, np.array(lengths), encoder.longest, "texts")
+    frame = 1 + len(part.texts[0]) if encoder.framed else 0
+    bare = [row for row, length in enumerate(lengths) if length == frame]
+    if bare:
+        have = "1 text has" if len(bare) == 1 else f"{len(bare):,} texts have"
+        notes.append(
+            f"in {called} {have} no token (the first on line {part.numbers[bare[0]]}): only signs that nobody sees, such as "
+            "a zero-width space. A label is learned from nothing there"
+        )
     shown = [" ‖ ".join(texts) for texts in part.texts]
     return TextRows(shown, part.place, part.numbers, tokens, target.codes(part.labels))
 
